@@ -1,0 +1,29 @@
+# The whole of tokentrail from a fresh clone: Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.synced
+# Companies often trust a certificate authority of their own in the system store.
+export UV_SYSTEM_CERTS ?= 1
+UV_VERSION := 0.13.8
+
+.PHONY: setup demo test lint bench chaos lock clean help
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(STAMP): requirements-dev.lock pyproject.toml shim/pyproject.toml
+	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11) <= v <= (3,13) else f"tokentrail needs Python 3.11, 3.12 or 3.13; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup: installing the locked packages into $(VENV)"
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --strict requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e shim
+	@touch $(STAMP)
+
+setup: $(STAMP) ## the environment in .venv
+
+lock: ## resolve the lock files again (hashes, no addresses)
+	$(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-header --extra embedded --extra demo pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-header --extra embedded --extra demo --group dev pyproject.toml shim/pyproject.toml -o requirements-dev.lock

@@ -1,0 +1,52 @@
+"""The control (`tokentrail.control.v1`): switches, budgets, policies, price books, keys and epochs on `llm.controls`.
+
+The topic is compacted: a record's Kafka key names what it replaces. Versioned kinds carry the version in the key, so
+that compaction keeps every version. A release is a record, never a tombstone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules"]
+
+# A version takes effect this long after its append time, so that every stage has read it by then.
+EFFECT_DELAY_MS = 30_000
+
+
+class Control(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.control.v1"):
+    """One control record; the meaning of `body` belongs to `kind`.
+
+    Attributes:
+        kind: What is controlled.
+        selector: To what it applies (`tenant`, `feature`, `model`, ...); empty is everything.
+        owner: Who set it (a person or a policy).
+        version: Of versioned kinds, from 1; 0 for the others.
+        body: The content.
+        cause: Id of the anomaly that led to it, where there is one.
+        set_at: Milliseconds since 1970, by the writer's clock; the order is the log's.
+    """
+
+    kind: ControlKind
+    selector: dict[str, str] = {}
+    owner: str = ""
+    version: int = 0
+    body: dict[str, Any] = {}
+    cause: str | None = None
+    set_at: int = 0
+
+    def key(self) -> str:
+        """The Kafka key: kind, selector, owner and version, so that compaction keeps what must be kept."""
+        selector = ",".join(f"{name}={self.selector[name]}" for name in sorted(self.selector))
+        return f"{self.kind}|{selector}|{self.owner}|{self.version}"
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """Body of an `epoch` control: one incarnation of one topic."""
+
+    topic: str
+    ordinal: int
+    topic_id: str
+    closed_at: int | None = None

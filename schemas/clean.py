@@ -1,8 +1,8 @@
 """The clean record (`tokentrail.clean.v1`): what `redact` makes of one raw record, ready to be rows.
 
 Built from an allow-list: each field is a number, an enumeration, an identifier (safe characters or a keyed hash) or
-text that went through redaction. Retention and the columns that tables are partitioned by are stamped here, once, by the
-policy in force at `received_at`, so that a later policy can never split a range that is half inserted.
+text that went through redaction. Retention and the columns that tables are partitioned by are stamped here, once, by
+the policy in force at `received_at`, so that a later policy can never split a range that is half inserted.
 """
 
 from __future__ import annotations

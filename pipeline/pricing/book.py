@@ -1,0 +1,207 @@
+"""The price book: what a call costs by list price, in integer nano-dollars, and which version of the book said so.
+
+Prices come from the `genai-prices` package, offline. A model that the book does not know costs None, never 0. Linear
+prices are multiplied here (about 1 us); tiered ones are left to the package (about 75 us). A test holds both equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any, Final
+
+from genai_prices import Usage as BookUsage
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, Provider
+
+from schemas.event import Usage
+from schemas.fact import CostSource
+
+NANO: Final = 1_000_000_000
+HOUR_MS: Final = 3_600_000
+# A rate is kept as 10**-15 dollars a token, so that a price of up to nine decimals for a million tokens is exact.
+RATE_SCALE: Final = 10**9
+FEMTO_PER_NANO: Final = 10**6
+TOKEN_PRICES: Final = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+# A price for each request needs no count in the usage; prices of all other things that an event does not count (images,
+# audio, searches) cannot change what is computed here.
+PER_REQUEST: Final = "requests_kcount"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a call costs.
+
+    Attributes:
+        cost_nano_usd: What it is taken to cost: the provider's own figure where reported, else the list price.
+        list_cost_nano_usd: The list price; None where the model or its usage is unknown.
+        source: Where `cost_nano_usd` comes from; `unknown` has usage but no price, `none` has nothing to price.
+    """
+
+    cost_nano_usd: int | None
+    list_cost_nano_usd: int | None
+    source: CostSource
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Linear prices in 10**-15 dollars a token."""
+
+    input: int
+    cached: int
+    cache_write: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    provider: Provider
+    model: ModelInfo
+
+
+class PriceBook:
+    """Prices of all models the book knows, at a moment.
+
+    Memory: 8,192 resolved models and 8,192 hourly rates at the most, and the package's own look-up caches, which are
+    emptied whenever ours turned over once (made-up model names must not fill the memory).
+    """
+
+    def __init__(self) -> None:
+        self.version = f"genai-prices/{version('genai-prices')}"
+        self._resolve = lru_cache(maxsize=8_192)(self._look_up)
+        self._rates = lru_cache(maxsize=8_192)(self._linear)
+        self._misses = 0
+
+    def price(
+        self,
+        provider: str | None,
+        model: str | None,
+        response_model: str | None,
+        usage: Usage | None,
+        reported_usd: float | None,
+        at_ms: int,
+    ) -> Price:
+        """Price one call.
+
+        Args:
+            provider: The provider's name as the event says it; None lets the model's name decide.
+            model: The model asked for.
+            response_model: The model that answered; tried first.
+            usage: Tokens; totals include their parts.
+            reported_usd: What the provider says it cost, in dollars.
+            at_ms: When, milliseconds since 1970; the book has history.
+        """
+        listed = self._list_price(provider, model, response_model, usage, at_ms)
+        if reported_usd is not None:
+            return Price(round(reported_usd * NANO), listed, "reported")
+        if usage is None or (usage.input is None and usage.output is None):
+            return Price(None, None, "none")
+        return Price(listed, listed, "unknown" if listed is None else "computed")
+
+    def _list_price(
+        self, provider: str | None, model: str | None, response_model: str | None, usage: Usage | None, at_ms: int
+    ) -> int | None:
+        if usage is None or (usage.input is None and usage.output is None):
+            return None
+        for name in (response_model, model):
+            if name is None:
+                continue
+            listing = self._resolve(provider, name)
+            if listing is None:
+                continue
+            hour = at_ms // HOUR_MS
+            rates = self._rates(provider, name, hour)
+            return _multiply(rates, usage) if rates is not None else _ask_package(listing, usage, hour)
+        return None
+
+    def _look_up(self, provider: str | None, name: str) -> _Listing | None:
+        snapshot = get_snapshot()
+        self._misses += 1
+        if self._misses % 8_192 == 0:
+            snapshot._lookup_cache.clear()
+            snapshot._provider_cache.clear()
+            snapshot._provider_misses.clear()
+        attempts: list[tuple[str | None, str]] = [(provider, name)] if provider else []
+        attempts.append((None, name))
+        prefix, slash, rest = name.partition("/")
+        if slash:
+            attempts.append((prefix, rest))
+            attempts.append((None, rest))
+        for provider_id, model_ref in attempts:
+            try:
+                found_provider, found = snapshot.find_provider_model(model_ref, None, provider_id, None)
+            except LookupError:
+                # A provider that the book knows and whose model it does not know is an unknown price: another
+                # provider's price for a model of that name would be a guess.
+                if provider_id == provider and provider is not None and _knows(provider):
+                    return None
+                continue
+            return _Listing(found_provider, found)
+        return None
+
+    def _linear(self, provider: str | None, name: str, hour: int) -> _Rates | None:
+        listing = self._resolve(provider, name)
+        assert listing is not None
+        every = {key: value for key, value in vars(_prices_at(listing, hour)).items() if value is not None}
+        prices: dict[str, Any] = {key: every[key] for key in TOKEN_PRICES if key in every}
+        if PER_REQUEST in every or not all(isinstance(value, Decimal) for value in prices.values()):
+            return None
+        base = prices.get("input_mtok", Decimal(0))
+        scaled = [
+            prices.get(key, default) * RATE_SCALE
+            for key, default in zip(TOKEN_PRICES, (base, base, base, Decimal(0)), strict=True)
+        ]
+        if any(value != int(value) for value in scaled):
+            return None
+        return _Rates(*(int(value) for value in scaled))
+
+
+def _knows(provider: str) -> bool:
+    try:
+        get_snapshot().find_provider(None, provider, None)
+    except LookupError:
+        return False
+    return True
+
+
+def _prices_at(listing: _Listing, hour: int) -> object:
+    return listing.model.get_prices(datetime.fromtimestamp(hour * HOUR_MS / 1000, UTC))
+
+
+def _split(usage: Usage) -> tuple[int, int, int, int]:
+    """Tokens as (plain input, cached, cache_write, output); parts that exceed their total make the total grow."""
+    cached, written = usage.cached or 0, usage.cache_write or 0
+    return max((usage.input or 0) - cached - written, 0), cached, written, usage.output or 0
+
+
+def _multiply(rates: _Rates, usage: Usage) -> int:
+    plain, cached, written, output = _split(usage)
+    femto = plain * rates.input + cached * rates.cached + written * rates.cache_write + output * rates.output
+    return _half_even(femto, FEMTO_PER_NANO)
+
+
+def _half_even(value: int, unit: int) -> int:
+    whole, rest = divmod(value, unit)
+    return whole + (1 if 2 * rest > unit or (2 * rest == unit and whole % 2) else 0)
+
+
+def _ask_package(listing: _Listing, usage: Usage, hour: int) -> int | None:
+    plain, cached, written, output = _split(usage)
+    counts = {
+        "input_tokens": plain + cached + written,
+        "cache_read_tokens": cached or None,
+        "cache_write_tokens": written or None,
+        "output_tokens": output,
+    }
+    try:
+        total = listing.model.calc_price(
+            BookUsage(**counts),
+            listing.provider,
+            genai_request_timestamp=datetime.fromtimestamp(hour * HOUR_MS / 1000, UTC),
+        ).total_price
+    except (ValueError, LookupError, ArithmeticError):
+        return None
+    return int((total * NANO).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))

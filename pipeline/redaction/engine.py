@@ -1,0 +1,229 @@
+"""Find personal data with Presidio's own recognisers, in this process; must not replace, cache or log texts.
+
+The findings are those of Presidio's `AnalyzerEngine.analyze` over the same recognisers and model. What differs is the
+cost (named entities in batches, context only where a finding can use it) and that a doubt about a text is
+an answer, not a shrug.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from presidio_analyzer import EntityRecognizer
+from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
+from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+from pipeline.redaction import chunks, recognizers
+from pipeline.redaction.errors import EngineError
+from pipeline.redaction.hardening import harden
+from pipeline.redaction.language import Language
+from pipeline.redaction.values import RECOGNISER_ERROR, TOO_LONG, Answer, Finding, RedactionConfig
+
+_KNOWN: Final = {
+    "EMAIL_ADDRESS": ("Write to ", "jane.doe@example.com", " today."),
+    "CREDIT_CARD": ("My card is ", "4111 1111 1111 1111", "."),
+    "PHONE_NUMBER": ("Call me at ", "(202) 555-0173", " please."),
+    "IP_ADDRESS": ("The host ", "192.168.17.45", " is down."),
+}
+_KNOWN_NAME: Final = {"PERSON": ("My name is ", "Robert Johnson", " and I have a question.")}
+
+
+class _Doubt(Exception):
+    """Something about one text is not sure; the argument is the reason code."""
+
+
+class Engine:
+    """Presidio's recognisers and, if wanted, a named entity model, ready to judge texts.
+
+    Safe to share between threads; they take turns.
+
+    Attributes:
+        manifest: digest of all that can change findings: recognisers, patterns, library versions, model, settings.
+    """
+
+    manifest: str
+
+    def __init__(self, config: RedactionConfig) -> None:
+        """Load everything and prove with known values that it works.
+
+        Raises:
+            EngineError: if a recogniser or the model is missing, or a known value is not found.
+        """
+        self._config = config
+        self._watch = harden(config.regex_timeout_s)
+        self._language = Language(config)
+        self._patterns = recognizers.load(config)
+        self._spacy = SpacyRecognizer(
+            supported_language=config.language, supported_entities=self._language.get_supported_entities()
+        )
+        self._select_entities()
+        self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
+        self._enhancer = LemmaContextAwareEnhancer()
+        self._lock = threading.Lock()
+        self.manifest = self._digest()
+        self._self_test()
+
+    def _select_entities(self) -> None:
+        pattern_types = {e for r in self._patterns for e in r.supported_entities}
+        types = pattern_types | (set(self._spacy.supported_entities) if self._config.ner else set())
+        wanted = types if self._config.entities is None else set(self._config.entities)
+        if unknown := wanted - types:
+            raise EngineError(f"nothing here finds {', '.join(sorted(unknown))}; known are {', '.join(sorted(types))}")
+        self._entities = sorted(wanted)
+        self._patterns = [r for r in self._patterns if wanted & set(r.supported_entities)]
+        self._ner = self._config.ner and bool(wanted & set(self._spacy.supported_entities))
+        # A recogniser of the user's may read tokens; the default ones never do.
+        self._eager = any(type(r).__name__ not in recognizers.EXPECTED for r in self._patterns)
+
+    def _digest(self) -> str:
+        c = self._config
+        described = [
+            recognizers.describe(self._patterns, c),
+            [c.language, self._ner, self._language.model_digest, self._entities, c.score_threshold],
+            self._language.ner_model_configuration.to_dict() if self._ner else None,
+            [c.max_chars, c.chunk_chars, c.overlap_chars],
+        ]
+        return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def _self_test(self) -> None:
+        known = {**_KNOWN, **(_KNOWN_NAME if self._ner else {})}
+        for entity, (before, value, after) in known.items():
+            if entity not in self._entities:
+                continue
+            (answer,) = self.find([before + value + after])
+            if isinstance(answer, str):
+                raise EngineError(f"self-test: looking for {entity} in a known text failed ({answer})")
+            start, end = len(before), len(before) + len(value)
+            if not any(f.entity == entity and f.start <= start and f.end >= end for f in answer):
+                raise EngineError(f"self-test: the known {entity} was not found; a recogniser or the model is broken")
+
+    def find(self, texts: Sequence[str]) -> list[Answer]:
+        """Judge texts.
+
+        Args:
+            texts: valid Unicode each; best sent together, because the model works in batches.
+
+        Returns:
+            For each text its findings ordered by place, or the reason code of a failure. One text's failure never
+            touches another's findings.
+        """
+        with self._lock, self._language.zone():
+            pieces = [
+                chunks.split(text, self._config.chunk_chars, self._config.overlap_chars)
+                if len(text) <= self._config.max_chars
+                else []
+                for text in texts
+            ]
+            docs = iter(self._recognised([piece.text for of_text in pieces for piece in of_text]))
+            return [
+                self._judge(text, of_text, [next(docs) for _ in of_text])
+                for text, of_text in zip(texts, pieces, strict=True)
+            ]
+
+    def _recognised(self, texts: list[str]) -> list[Any]:
+        """A spaCy document for each text, with its entities; None where spaCy failed. Without names: all None."""
+        docs: list[Any] = [None] * len(texts)
+        if not self._ner:
+            return docs
+        for i, text in enumerate(texts):
+            try:
+                docs[i] = self._language.tokenize(text)
+            except Exception:  # this text is replaced
+                continue
+        try:
+            self._language.recognise([doc for doc in docs if doc is not None])
+        except Exception:  # one of them: find out which
+            for i, text in enumerate(texts):
+                try:
+                    docs[i] = self._language.tokenize(text)
+                    self._language.recognise([docs[i]])
+                except Exception:
+                    docs[i] = None
+        return docs
+
+    def _judge(self, text: str, pieces: list[chunks.Chunk], docs: list[Any]) -> Answer:
+        if not pieces:
+            return TOO_LONG
+        try:
+            found = [self._find_in(piece.text, doc) for piece, doc in zip(pieces, docs, strict=True)]
+        except _Doubt as doubt:
+            return str(doubt)
+        except Exception:  # the message may hold text, so it goes no further than here
+            return RECOGNISER_ERROR
+        return chunks.merge(text, pieces, found)
+
+    def _find_in(self, text: str, doc: Any) -> list[Finding]:
+        """Findings in one piece of text; `doc` is None without names."""
+        if self._ner and doc is None:
+            raise _Doubt(RECOGNISER_ERROR)
+        if not self._watch.is_listening():
+            raise _Doubt(RECOGNISER_ERROR)
+        self._watch.reset()
+        artifacts = None
+        if self._eager:
+            doc = doc if doc is not None else self._language.tokenize(text)
+            artifacts = self._language.artifacts(doc)
+        results: list[Any] = []
+        needs_context = False
+        for recognizer in self._patterns:
+            found = recognizer.analyze(text, self._entities, artifacts)
+            if found:
+                for result in found:
+                    result.recognition_metadata = {
+                        result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+                        **(result.recognition_metadata or {}),
+                    }
+                results.extend(found)
+                needs_context = needs_context or bool(recognizer.context)
+        if self._ner:
+            results.extend(self._spacy.analyze(text, self._entities, self._language.spans(doc)))
+        if results and (needs_context or self._eager):
+            if artifacts is None:
+                doc = doc if doc is not None else self._language.tokenize(text)
+                artifacts = self._language.artifacts(doc)
+            results = self._with_context(text, results, artifacts)
+        results = [r for r in results if r.score >= self._threshold(r)]
+        findings = [
+            Finding(str(r.entity_type), r.start, r.end, float(r.score))
+            for r in EntityRecognizer.remove_duplicates(results)
+        ]
+        if any(not 0 <= f.start < f.end <= len(text) for f in findings):
+            raise _Doubt(RECOGNISER_ERROR)
+        if self._watch.doubt is not None:
+            raise _Doubt(self._watch.doubt)
+        return findings
+
+    def _with_context(self, text: str, results: list[Any], artifacts: Any) -> list[Any]:
+        """Scores raised by words before a finding, by the recogniser's own rule and then by the common one."""
+        recognizers_used = [*self._patterns, self._spacy] if self._ner else self._patterns
+        enhanced: list[Any] = []
+        for recognizer in recognizers_used if self._eager else ():
+            own = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] == recognizer.id]
+            others = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] != recognizer.id]
+            enhanced.extend(
+                recognizer.enhance_using_context(
+                    text=text,
+                    raw_recognizer_results=own,
+                    other_raw_recognizer_results=others,
+                    nlp_artifacts=artifacts,
+                    context=None,
+                )
+            )
+        enhanced_results: list[Any] = self._enhancer.enhance_using_context(
+            text=text,
+            raw_results=enhanced if self._eager else results,
+            nlp_artifacts=artifacts,
+            recognizers=recognizers_used,
+            context=None,
+        )
+        return enhanced_results
+
+    def _threshold(self, result: Any) -> float:
+        recognizer = self._by_id.get(result.recognition_metadata[result.RECOGNIZER_IDENTIFIER_KEY])
+        thresholds = recognizer.score_thresholds if recognizer is not None else {}
+        own = thresholds.get(result.entity_type, thresholds.get("default"))
+        return self._config.score_threshold if own is None else float(own)

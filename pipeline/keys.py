@@ -53,6 +53,10 @@ class Keys:
         value in two fields apart.
         """
         data = f"{kind}\x1f{unicodedata.normalize('NFKC', value)}".encode("utf-8", "surrogatepass")
+        return self.digest(purpose, tenant, data, version)
+
+    def digest(self, purpose: Purpose, tenant: str, data: bytes, version: int = 1) -> str:
+        """Keyed hash of bytes as they are: 32 hexadecimal digits."""
         return hmac.new(self.derive(purpose, tenant, version), data, sha256).hexdigest()[:32]
 
 

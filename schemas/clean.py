@@ -80,6 +80,7 @@ class Clean(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema",
     heartbeat: HeartbeatCounts | None = None
     dead: Dead | None = None
     span: str | None = None
+    sources: tuple[str, ...] = ()
     parent: str | None = None
     parameters: dict[str, float] = {}
     tool_names: tuple[str, ...] = ()

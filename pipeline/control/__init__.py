@@ -1,0 +1,1 @@
+"""Policies, switches and budgets as pure functions over the records of `llm.controls`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.redaction.errors import EngineError, RedactionError, RedactorUnavailable
+from pipeline.redaction.errors import EngineError, RedactorUnavailable
+from pipeline.redaction.identifiers import is_clean_identifier
 from pipeline.redaction.redactor import Redactor, Stats
 from pipeline.redaction.replace import apply
 from pipeline.redaction.values import REASONS, REPLACED, Finding, Redacted, RedactionConfig
@@ -24,11 +25,11 @@ __all__ = [
     "Finding",
     "Redacted",
     "RedactionConfig",
-    "RedactionError",
     "Redactor",
     "RedactorUnavailable",
     "Stats",
     "apply",
+    "is_clean_identifier",
 ]
 
 

@@ -53,7 +53,7 @@ def clean_of(body: dict, answers=None):
         (b'{"tenant": "t", "ts": 4102444800000}', "out_of_range", "$.ts"),
         (b'{"tenant": "t", "status": "exploded"}', "wrong_type", "$.status"),
         (b'{"tenant": "t", "output": "\xff\xfe"}', "bad_unicode", ""),
-        (b'{"tenant": "t", "output": "\\ud800"}', "bad_unicode", ""),
+        (b'{"tenant": "t", "output": "\\ud800\\u0041"}', "bad_unicode", ""),
         (b'{"tenant": "t", "input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too_deep", ""),
     ],
 )

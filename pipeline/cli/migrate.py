@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,8 @@ def migrate(
     as_json: JsonOption = False,
 ) -> None:
     """Create what is missing; says what it did."""
-    settings = settings_for(data, **({"policy_file": policy} if policy else {}))
+    known: dict[str, Any] = {} if policy is None else {"policy_file": policy}
+    settings = settings_for(data, **known)
     done = run(settings)
     if as_json:
         print(json.dumps({"done": done}))

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,13 +77,15 @@ def start_servers(
     return servers
 
 
-def prepare(folder: Path, policy: Path | None, **known: object) -> Settings:
+def prepare(folder: Path, policy: Path | None, **known: Any) -> Settings:
     """Key root, topics, tables and policy of an embedded installation; returns its settings."""
     from pipeline.cli.migrate import run
     from pipeline.keys import create_root
 
     create_root(key_root(folder))
-    settings = settings_for(folder, **{**({"policy_file": policy} if policy else {}), **known})
+    if policy is not None:
+        known["policy_file"] = policy
+    settings = settings_for(folder, **known)
     run(settings)
     return settings
 

@@ -24,6 +24,24 @@ $(STAMP): requirements-dev.lock pyproject.toml shim/pyproject.toml
 
 setup: $(STAMP) ## the environment in .venv
 
+demo: $(STAMP) ## a day of several tenants through the whole pipeline, in under a minute
+	@$(BIN)/tokentrail demo
+
+test: $(STAMP) ## every test; real Kafka and ClickHouse, no Docker
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## style, docstrings, types, links
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@cd shim && ../$(BIN)/mypy --strict src
+
+bench: $(STAMP) ## every figure; takes a while (tokentrail bench NAME for one)
+	@$(BIN)/tokentrail bench all
+
+clean: ## remove the environment and caches; the servers' data folders stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
 lock: ## resolve the lock files again (hashes, no addresses)
 	$(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-header --extra embedded --extra demo pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --generate-hashes --universal --no-emit-index-url --no-header --extra embedded --extra demo --group dev pyproject.toml shim/pyproject.toml -o requirements-dev.lock

@@ -65,7 +65,9 @@ class Engine:
         self._enhancer = LemmaContextAwareEnhancer()
         self._lock = threading.Lock()
         self.manifest = self._digest()
+        self._score_threshold = 0.0  # the self-test is about recognisers, whatever the threshold
         self._self_test()
+        self._score_threshold = config.score_threshold
 
     def _select_entities(self) -> None:
         pattern_types = {e for r in self._patterns for e in r.supported_entities}
@@ -226,4 +228,4 @@ class Engine:
         recognizer = self._by_id.get(result.recognition_metadata[result.RECOGNIZER_IDENTIFIER_KEY])
         thresholds = recognizer.score_thresholds if recognizer is not None else {}
         own = thresholds.get(result.entity_type, thresholds.get("default"))
-        return self._config.score_threshold if own is None else float(own)
+        return self._score_threshold if own is None else float(own)

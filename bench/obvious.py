@@ -25,8 +25,8 @@ from presidio_analyzer.nlp_engine import NlpEngine, NlpEngineProvider, NoOpNlpEn
 
 TABLE = (
     "CREATE TABLE IF NOT EXISTS obvious.calls (id String, ts DateTime64(3), tenant String, feature String, "
-    "model String, provider String, user String, latency_ms Float64, input_tokens UInt32, output_tokens UInt32, status String, "
-    "input String, output String) ENGINE = MergeTree ORDER BY (tenant, ts)"
+    "model String, provider String, user String, latency_ms Float64, input_tokens UInt32, "
+    "output_tokens UInt32, status String, input String, output String) ENGINE = MergeTree ORDER BY (tenant, ts)"
 )
 COLUMNS = "id ts tenant feature model provider user latency_ms input_tokens output_tokens status input output".split()
 

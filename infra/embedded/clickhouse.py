@@ -1,0 +1,110 @@
+"""ClickHouse as a server on loopback, out of the module of `chdb-core`: its settings and when it is ready.
+
+The server is a child process (`clickhouse_child`), because the module is large and its settings come from the working
+folder. Knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from infra.embedded import passwords
+from infra.embedded.clickhouse_users import OWNER, USERS, users_xml
+from infra.embedded.errors import UnsupportedPlatform
+from infra.embedded.folder import Folder, write_private
+from infra.embedded.ports import HOST
+
+SERVER_MEMORY_BYTES = 2 * 1024**3
+QUERY_MEMORY_BYTES = 1 * 1024**3
+
+_CONFIG_XML = """\
+<clickhouse>
+  <logger><level>none</level></logger>
+  <listen_host>{host}</listen_host>
+  <http_port>{port}</http_port>
+  <users_config>{users}</users_config>
+  <custom_settings_prefixes>SQL_</custom_settings_prefixes>
+  <max_server_memory_usage>{memory_bytes}</max_server_memory_usage>
+  <mark_cache_size>67108864</mark_cache_size>
+  <uncompressed_cache_size>0</uncompressed_cache_size>
+  <max_connections>256</max_connections>
+  <keep_alive_timeout>60</keep_alive_timeout>
+  <access_control_improvements>
+    <users_without_row_policies_can_read_rows>false</users_without_row_policies_can_read_rows>
+    <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
+  </access_control_improvements>
+  <query_log>
+    <database>system</database>
+    <table>query_log</table>
+    <partition_by>event_date</partition_by>
+    <ttl>event_date + INTERVAL 3 DAY DELETE</ttl>
+    <flush_interval_milliseconds>10000</flush_interval_milliseconds>
+  </query_log>
+</clickhouse>
+"""
+
+
+class ClickHouse:
+    """One ClickHouse server in a data folder."""
+
+    name = "clickhouse"
+    leashed = False  # the child ties itself to us
+    stop_grace_s = 20.0
+    start_limit_s = 60.0
+
+    def __init__(self, folder: Folder, port: int) -> None:
+        self._folder = folder
+        self.port = port
+        self._home = folder.clickhouse
+        self.log_file = folder.logs / "clickhouse.out"
+        self.output_file = folder.logs / "clickhouse.out"
+
+    def prepare(self, tell: Callable[[str], None]) -> list[str]:
+        """Make passwords once and write the settings.
+
+        Returns:
+            The command line.
+
+        Raises:
+            UnsupportedPlatform: if `chdb-core` is not installed.
+            NotWritable: if the folder cannot be written.
+        """
+        del tell
+        if importlib.util.find_spec("chdb") is None:
+            raise UnsupportedPlatform(
+                "ClickHouse needs the package chdb-core (extra 'embedded'), which is not installed."
+            )
+        hashes = {user: passwords.sha256_hex(word) for user, word in passwords.ensure(self._folder, USERS).items()}
+        users_file = self._home / "users.xml"
+        write_private(users_file, users_xml(hashes, query_memory_bytes=QUERY_MEMORY_BYTES))
+        config = _CONFIG_XML.format(
+            host=HOST, port=self.port, users=escape(str(users_file)), memory_bytes=SERVER_MEMORY_BYTES
+        )
+        write_private(self._home / "config.xml", config)
+        module = "infra.embedded.clickhouse_child"
+        return [sys.executable, "-m", module, str(os.getpid()), str(self._folder.root), str(self.port)]
+
+    @property
+    def working_folder(self) -> Path:
+        """Where `infra` can be imported from."""
+        return Path(__file__).resolve().parents[2]
+
+    def is_ready(self) -> bool:
+        """Say whether this very server (it knows our password) answers a query."""
+        word = passwords.read(self._folder, OWNER)
+        login = base64.b64encode(f"{OWNER}:{word}".encode()).decode()
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=2.0)
+        try:
+            connection.request("POST", "/", body="SELECT 1", headers={"Authorization": f"Basic {login}"})
+            return connection.getresponse().read() == b"1\n"
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

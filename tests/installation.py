@@ -1,4 +1,4 @@
-"""A whole installation for system tests: embedded servers, migrations, stages as real processes, and ways to look inside.
+"""A whole installation for system tests: embedded servers, migrations, stages as real processes, and ways to look in.
 
 Waits for conditions with deadlines; ends only the processes it started, by process id.
 """

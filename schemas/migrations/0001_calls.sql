@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS {database}.calls
     status LowCardinality(String),
     finish_reason LowCardinality(String),
     error_type LowCardinality(String),
-    http_status Nullable(UInt64),
+    http_status Nullable(UInt16),
     retry_after_s Nullable(Float64),
     schema_valid Nullable(Bool),
     output_label LowCardinality(String),

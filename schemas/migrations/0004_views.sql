@@ -4,10 +4,10 @@ SELECT
     toDate(received_at) AS day,
     tenant,
     count() AS calls,
-    sum(toDecimal128(cost_usd, 9)) AS cost_usd,
-    countIf(cost_usd IS NULL AND cost_source = 'unknown') AS calls_without_price,
-    sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens,
+    sum(toDecimal128(calls.cost_usd, 9)) AS cost_usd,
+    countIf(calls.cost_usd IS NULL AND cost_source = 'unknown') AS calls_without_price,
+    sum(calls.input_tokens) AS input_tokens,
+    sum(calls.output_tokens) AS output_tokens,
     countIf(status != 'ok') AS errors,
     countIf(backfill) AS backfilled
 FROM {database}.calls
@@ -21,10 +21,10 @@ SELECT
     feature,
     model,
     count() AS calls,
-    sum(toDecimal128(cost_usd, 9)) AS cost_usd,
-    countIf(cost_usd IS NULL AND cost_source = 'unknown') AS calls_without_price,
-    sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens
+    sum(toDecimal128(calls.cost_usd, 9)) AS cost_usd,
+    countIf(calls.cost_usd IS NULL AND cost_source = 'unknown') AS calls_without_price,
+    sum(calls.input_tokens) AS input_tokens,
+    sum(calls.output_tokens) AS output_tokens
 FROM {database}.calls
 WHERE kind = 'call'
 GROUP BY day, tenant, feature, model;
@@ -53,9 +53,9 @@ SELECT
     count() AS positions,
     min((epoch, partition, offset)) AS first_position,
     groupArray(16)((epoch, partition, offset)) AS some_positions,
-    any(tenant) AS tenant,
+    any(calls.tenant) AS tenant,
     min(received_at) AS first_received_at,
-    any(retention_date) AS retention_date
+    any(calls.retention_date) AS retention_date
 FROM {database}.calls
 WHERE id != ''
 GROUP BY id;
@@ -81,11 +81,11 @@ FROM
         tenant,
         producer,
         any(producer_library) AS library,
-        max(emitted) AS emitted,
-        max(refused) AS refused,
-        max(dropped) AS dropped,
-        max(coalesce(last_sequence, -1)) AS last_sequence,
-        max(closing) AS closing,
+        max(heartbeats.emitted) AS emitted,
+        max(heartbeats.refused) AS refused,
+        max(heartbeats.dropped) AS dropped,
+        max(coalesce(heartbeats.last_sequence, -1)) AS last_sequence,
+        max(heartbeats.closing) AS closing,
         max(received_at) AS last_heard
     FROM {database}.heartbeats
     GROUP BY tenant, producer

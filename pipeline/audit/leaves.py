@@ -1,0 +1,49 @@
+"""Leaves and roots, version 1: what the hash chain says of rows.
+
+A leaf is SHA-256 over a label and the row's values as one MessagePack array in declared order, shortest forms, map
+keys sorted; anybody can compute it again from a row read back. Text enters through its salted commitment only, which
+stays valid when the text is erased. A root is SHA-256 over the leaves of one part of a range in position order.
+
+Must not change: another way to hash is another version beside this one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.audit.tables import TABLES, Table
+from pipeline.keys import Keys
+from schemas.position import Position
+
+LEAF_VERSION: Final = 1
+NO_COMMITMENT: Final = bytes(32)
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_LABELS: Final = {name: f"tokentrail.leaf.v1:{name}\0".encode() for name in TABLES}
+_TEXT_LABEL: Final = b"tokentrail.text.v1\0"
+_ROOT_LABEL: Final = b"tokentrail.root.v1\0"
+
+
+def leaf(table: Table, row: tuple[Any, ...]) -> bytes:
+    """The leaf (32 bytes) of one row, a tuple of `table.columns`' values."""
+    return sha256(_LABELS[table.name] + _encode(row[: table.leaf_width])).digest()
+
+
+def root(leaves: Iterable[bytes]) -> bytes:
+    """The root (32 bytes) of leaves in position order."""
+    return sha256(_ROOT_LABEL + b"".join(leaves)).digest()
+
+
+def commitment(salt: bytes, input: str, output: str, tool_calls: str, other: Mapping[str, str]) -> bytes:
+    """What the chain holds of a record's text (32 bytes): without salt and text it says nothing about the text."""
+    return sha256(_TEXT_LABEL + _encode((salt, input, output, tool_calls, other))).digest()
+
+
+def salt(keys: Keys, tenant: str, key_version: int, position: Position) -> bytes:
+    """The salt (16 bytes) of one record's text: the same at every repeat, not to be guessed without the key root."""
+    return hmac.digest(keys.derive("salt", tenant, key_version), str(position).encode(), "sha256")[:16]

@@ -1,0 +1,136 @@
+"""One way to ClickHouse: synchronous inserts, no sessions, time-outs, every query marked with who asked.
+
+Errors carry the server's code and name; what the server said in words, which may quote a value, is kept apart in
+`detail` and never logged. Blocking: stages call it in threads.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import clickhouse_connect
+import urllib3
+from clickhouse_connect.driver import exceptions as driver
+from clickhouse_connect.driver.httputil import get_pool_manager
+
+from pipeline.errors import RetryableError, UsageError
+from pipeline.settings import Settings
+
+Parameters = Mapping[str, Any]
+
+CONNECT_TIMEOUT_S: Final = 5
+
+
+class ClickHouseError(RetryableError):
+    """ClickHouse refused or could not be reached.
+
+    Attributes:
+        code: The server's error code; None when there was no answer.
+        error_name: Its symbolic name.
+        detail: The server's words. May quote values: for a person who asked, never for a log.
+    """
+
+    def __init__(self, code: int | None, error_name: str | None, detail: str, doing: str) -> None:
+        said = f"refused it: {error_name or 'error'} (code {code})" if code is not None else "could not be reached"
+        super().__init__(f"ClickHouse {said}, while {doing}")
+        self.code = code
+        self.error_name = error_name
+        self.detail = detail
+
+
+class Client:
+    """A connection pool to one database; safe to use from several threads.
+
+    Args:
+        settings: Host, user and database.
+        purpose: Written into `log_comment` of every query, so that the server's query log says who asked.
+        timeout_s: Longest wait for an answer.
+
+    Raises:
+        UsageError: No host is set.
+        ClickHouseError: The server cannot be reached or refuses the user.
+    """
+
+    def __init__(self, settings: Settings, *, purpose: str, timeout_s: float = 60.0) -> None:
+        if not settings.clickhouse_host:
+            raise UsageError("No ClickHouse server: set TOKENTRAIL_CLICKHOUSE_HOST or give --data.")
+        self.database = settings.database
+        # An HTTP proxy of the environment is for the outside world, not for a server on this machine.
+        pool = get_pool_manager() if _is_loopback(settings.clickhouse_host) else None
+        with _translated("connecting"):
+            self._client = clickhouse_connect.get_client(
+                host=settings.clickhouse_host,
+                port=settings.clickhouse_port,
+                username=settings.clickhouse_user,
+                password=settings.password(),
+                secure=settings.clickhouse_secure,
+                compress=not _is_loopback(settings.clickhouse_host),
+                connect_timeout=CONNECT_TIMEOUT_S,
+                send_receive_timeout=timeout_s,
+                autogenerate_session_id=False,
+                client_name="tokentrail",
+                pool_mgr=pool,
+                settings={"async_insert": 0, "log_comment": f"tokentrail:{purpose}"},
+            )
+
+    def command(self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None) -> str:
+        """Run a statement that returns at most one value."""
+        with _translated("running a statement"):
+            return str(self._client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {})))
+
+    def send(self, sql: str, body: bytes, settings: Parameters) -> None:
+        """Run an INSERT whose data is `body`. The data never reaches the server's query log: only `sql` does."""
+        with _translated("inserting"):
+            self._client.command(sql, data=body, settings=dict(settings))
+
+    def rows(self, sql: str, parameters: Parameters | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a small result."""
+        return self.table(sql, parameters)[1]
+
+    def table(self, sql: str, parameters: Parameters | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and all rows of a small result."""
+        with _translated("asking"):
+            result = self._client.query(sql, parameters=dict(parameters or {}))
+            return list(result.column_names), [tuple(row) for row in result.result_rows]
+
+    def stream(self, sql: str, parameters: Parameters | None = None) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Rows of a large result, block by block."""
+        with (
+            _translated("reading"),
+            self._client.query_row_block_stream(sql, parameters=dict(parameters or {})) as blocks,
+        ):
+            yield from blocks
+
+    def now_ms(self) -> int:
+        """The server's clock, milliseconds since 1970."""
+        return int(self.rows("SELECT toUnixTimestamp64Milli(now64(3))")[0][0])
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._client.close()
+
+
+def connect(settings: Settings, *, purpose: str = "command", timeout_s: float = 60.0) -> Client:
+    """A client for the installation's database; see `Client` for what it raises."""
+    return Client(settings, purpose=purpose, timeout_s=timeout_s)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Our errors instead of the driver's, whose text quotes what the server said."""
+    try:
+        yield
+    except driver.Error as error:
+        raise ClickHouseError(error.code, error.name, str(error), doing) from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ClickHouseError(None, None, type(error).__name__, doing) from None

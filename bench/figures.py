@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,3 +56,10 @@ class Report:
             },
             "notes": self.notes,
         }
+
+
+def last_json(output: str) -> dict[str, float]:
+    """The last line of a child's output that is a JSON object."""
+    line = next(line for line in reversed(output.splitlines()) if line.startswith("{"))
+    answer: dict[str, float] = json.loads(line)
+    return answer

@@ -55,6 +55,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Telemetry for language model calls: redact, price, watch, alert and keep.",
     epilog="Start with `tokentrail demo`, or `tokentrail up` and `tokentrail doctor`.",
 )

@@ -37,8 +37,17 @@ def migrate(
 
 def run(settings: Settings) -> list[str]:
     """Migrate Kafka, ClickHouse and the policy; returns one sentence for each thing that was done."""
+    import stamina
+
+    from pipeline.errors import RetryableError
     from pipeline.storage.migrate import migrate as migrate_tables
     from pipeline.transport.admin import migrate_topics
     from pipeline.transport.policies import publish_policy
 
-    return [*migrate_topics(settings), *publish_policy(settings), *migrate_tables(settings)]
+    done: list[str] = []
+    for step in (migrate_topics, publish_policy, migrate_tables):
+        # A topic that was created a moment ago may not have its leader yet, and a server may still be starting.
+        for attempt in stamina.retry_context(on=RetryableError, timeout=30, attempts=None, wait_initial=0.05):
+            with attempt:
+                done += step(settings)
+    return done

@@ -1,6 +1,7 @@
 """Personal data is nowhere but in the raw topic, whichever field, key or header it came in by.
 
-One run with redaction, looked through: every topic, table, log line and metric. A second run with redaction off finds the canaries, so that the search itself is known to work.
+One run with redaction, looked through: every topic, table, log line and metric. A second run with redaction off finds
+the canaries, so that the search itself is known to work.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+"""`tokentrail bench`: measure this machine. Both sides of a comparison run in one call, in turn."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from pipeline.cli.context import JsonOption
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.figures import Report
+
+app = typer.Typer(rich_markup_mode=None)
+
+NAMES: Final = ("transport", "e2e", "anomaly", "shim", "redaction", "sink", "meter")
+
+
+@app.command(epilog="Example: tokentrail bench transport --json")
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}, or all.")],
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work; figures are rough.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a bench in servers of its own and print its figures."""
+    for one in NAMES if name == "all" else (name,):
+        print(f"bench {one} ...", file=sys.stderr, flush=True)
+        report = run(one, quick)
+        print(json.dumps(report.as_json()) if as_json else _table(report), flush=True)
+
+
+def run(name: str, quick: bool) -> Report:
+    """One bench by name.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in NAMES:
+        raise UsageError(f"There is no bench {name!r}; there are {', '.join(NAMES)}.")
+    import importlib
+
+    report: Report = importlib.import_module(f"bench.{name}").run(quick=quick)
+    return report
+
+
+def _table(report: Report) -> str:
+    lines = [report.bench]
+    for name, one in report.figures.items():
+        against = f"   against {one.against:g}" if one.against is not None else ""
+        low, high = one.spread
+        lines.append(f"  {name:32} {one.value:12.4g} {one.unit:6} ({low:.4g} to {high:.4g}){against}")
+    return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])

@@ -48,11 +48,6 @@ def misfits(table: Table, rows: Sequence[tuple[Any, ...]]) -> list[int]:
     return found
 
 
-def structure(table: Table) -> str:
-    """Columns and types as the `input` table function wants them."""
-    return ", ".join(f"`{column.name}` {type_of(column)}" for column in table.columns)
-
-
 def type_of(column: Column) -> str:
     """The ClickHouse type of a column."""
     name = _TYPES[column.kind]

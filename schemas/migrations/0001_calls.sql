@@ -82,7 +82,10 @@ CREATE TABLE IF NOT EXISTS {database}.calls
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days COMMENT 'kept until the end of this day at least',
     INDEX by_offset offset TYPE minmax GRANULARITY 1,
     INDEX by_id id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_trace trace TYPE bloom_filter(0.01) GRANULARITY 1
+    INDEX by_trace trace TYPE bloom_filter(0.01) GRANULARITY 1,
+    -- An insert names its deadline in log_comment; the server refuses it when it passes by later than that.
+    CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
+        <= ifNull(toInt64OrNull(extract(getSetting('log_comment'), 'deadline=([0-9]+)')), 9000000000000)
 )
 ENGINE = MergeTree
 PARTITION BY (retention_days, toMonday(received_at))
@@ -110,7 +113,9 @@ CREATE TABLE IF NOT EXISTS {database}.call_content
     tool_calls String CODEC(ZSTD(1)),
     other Map(String, String) CODEC(ZSTD(1)) COMMENT 'small texts by path (error.message, feedback.comment, ...)',
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days,
-    INDEX by_offset offset TYPE minmax GRANULARITY 1
+    INDEX by_offset offset TYPE minmax GRANULARITY 1,
+    CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
+        <= ifNull(toInt64OrNull(extract(getSetting('log_comment'), 'deadline=([0-9]+)')), 9000000000000)
 )
 ENGINE = MergeTree
 PARTITION BY (retention_days, toMonday(received_at))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import pytest
 from pydantic import SecretStr
 
 from infra.embedded.servers import EmbeddedServers, Endpoints, read_secret
 from pipeline.settings import Settings
+from pipeline.storage.append import Block, insert
 from pipeline.storage.client import Client, connect
 from pipeline.storage.migrate import migrate
 
@@ -46,3 +51,37 @@ def clickhouse(storage_settings: Settings) -> Iterator[Client]:
     migrate(storage_settings, client=found)
     yield found
     found.close()
+
+
+class StalledInsert:
+    """The append's own insert over a socket of ours, whose body stops in the middle until `finish`."""
+
+    def __init__(self, settings: Settings, client: Client, block: Block, *, deadline_ms: int) -> None:
+        sent: list[tuple[str, bytes, dict[str, object]]] = []
+        recorder = SimpleNamespace(database=client.database, send=lambda *parts: sent.append(parts))
+        insert(recorder, block, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        ((sql, self._body, query_settings),) = sent
+        self.deadline_ms = deadline_ms
+        self._http = http.client.HTTPConnection(settings.clickhouse_host, settings.clickhouse_port, timeout=30)
+        password = base64.b64encode(f"{settings.clickhouse_user}:{settings.password()}".encode()).decode()
+        self._http.putrequest("POST", "/?" + urlencode({"query": sql, **query_settings}))
+        self._http.putheader("Authorization", f"Basic {password}")
+        self._http.putheader("Content-Length", str(len(self._body)))
+        self._http.endheaders()
+
+    def send_half(self) -> None:
+        self._http.send(self._body[: len(self._body) // 2])
+
+    def finish(self) -> int | None:
+        """Send the rest; the server's error code, or None when it took the insert."""
+        self._http.send(self._body[len(self._body) // 2 :])
+        answer = self._http.getresponse()
+        answer.read()
+        self._http.close()
+        code = answer.headers.get("X-ClickHouse-Exception-Code")
+        return int(code) if code else None
+
+
+@pytest.fixture
+def stalled_insert() -> type[StalledInsert]:
+    return StalledInsert

@@ -1,0 +1,74 @@
+"""Read chained rows back as the very tuples they were made of, in position order, for counting and verifying.
+
+Memory is bounded by the caller's span of positions. Must not judge what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipeline.audit.tables import Column, Kind, Table
+from pipeline.storage.client import Client
+
+_READ: Final[dict[Kind, str]] = {
+    "ms": "toUnixTimestamp64Milli({0})",
+    # Through 128 bits, because the product does not fit 64.
+    "money": "toInt64(toDecimal128({0}, 9) * toDecimal128(1000000000, 0))",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Source positions `first` to `next - 1` of one partition."""
+
+    epoch: int
+    partition: int
+    first: int
+    next: int
+
+
+def rows(client: Client, table: Table, span: Span) -> Iterator[tuple[Any, ...]]:
+    """All rows of a span in position order; a position that stands there twice comes twice."""
+    sql = (
+        f"SELECT {', '.join(_expression(column) for column in table.columns)} FROM {client.database}.{table.name} "
+        f"WHERE {_WHERE} ORDER BY offset"
+    )
+    for block in client.stream(sql, _parameters(span)):
+        yield from block
+
+
+def offsets(client: Client, table: Table, retention_days: int, week: str, span: Span) -> list[int]:
+    """Offsets of the rows that stand in one ClickHouse partition, rising; twice where a row stands twice."""
+    found = client.rows(
+        f"SELECT offset FROM {client.database}.{table.name} WHERE {_WHERE} "
+        "AND retention_days = {days:UInt16} AND toMonday(received_at) = {week:Date} ORDER BY offset",
+        {**_parameters(span), "days": retention_days, "week": week},
+    )
+    return [offset for (offset,) in found]
+
+
+def highest(client: Client, tables: list[Table], epoch: int, partition: int, at_least: int) -> int | None:
+    """Highest offset at or beyond `at_least` that stands in any of the tables; None where there is none."""
+    union = " UNION ALL ".join(
+        f"SELECT offset FROM {client.database}.{table.name} "
+        "WHERE epoch = {epoch:UInt32} AND partition = {partition:UInt32} AND offset >= {first:UInt64}"
+        for table in tables
+    )
+    parameters = {"epoch": epoch, "partition": partition, "first": at_least}
+    ((count, found),) = client.rows(f"SELECT count(), max(offset) FROM ({union})", parameters)
+    return int(found) if count else None
+
+
+_WHERE: Final = (
+    "epoch = {epoch:UInt32} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {next:UInt64}"
+)
+
+
+def _parameters(span: Span) -> dict[str, Any]:
+    return {"epoch": span.epoch, "partition": span.partition, "first": span.first, "next": span.next}
+
+
+def _expression(column: Column) -> str:
+    return _READ.get(column.kind, "{0}").format(f"`{column.name}`")

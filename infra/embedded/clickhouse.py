@@ -6,16 +6,15 @@ folder. Knows nothing of tables.
 
 from __future__ import annotations
 
-import base64
 import http.client
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from infra.embedded import passwords
+from infra.embedded.clickhouse_http import ask
 from infra.embedded.clickhouse_users import OWNER, USERS, users_xml
 from infra.embedded.errors import UnsupportedPlatform
 from infra.embedded.folder import Folder, write_private
@@ -35,7 +34,7 @@ _CONFIG_XML = """\
   <mark_cache_size>67108864</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <max_connections>256</max_connections>
-  <keep_alive_timeout>60</keep_alive_timeout>
+  <keep_alive_timeout>30</keep_alive_timeout>
   <access_control_improvements>
     <users_without_row_policies_can_read_rows>false</users_without_row_policies_can_read_rows>
     <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
@@ -66,7 +65,7 @@ class ClickHouse:
         self.log_file = folder.logs / "clickhouse.out"
         self.output_file = folder.logs / "clickhouse.out"
 
-    def prepare(self, tell: Callable[[str], None]) -> list[str]:
+    def prepare(self) -> list[str]:
         """Make passwords once and write the settings.
 
         Returns:
@@ -76,7 +75,6 @@ class ClickHouse:
             UnsupportedPlatform: if `chdb-core` is not installed.
             NotWritable: if the folder cannot be written.
         """
-        del tell
         if importlib.util.find_spec("chdb") is None:
             raise UnsupportedPlatform(
                 "ClickHouse needs the package chdb-core (extra 'embedded'), which is not installed."
@@ -98,13 +96,7 @@ class ClickHouse:
 
     def is_ready(self) -> bool:
         """Say whether this very server (it knows our password) answers a query."""
-        word = passwords.read(self._folder, OWNER)
-        login = base64.b64encode(f"{OWNER}:{word}".encode()).decode()
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=2.0)
         try:
-            connection.request("POST", "/", body="SELECT 1", headers={"Authorization": f"Basic {login}"})
-            return connection.getresponse().read() == b"1\n"
+            return ask(self.port, OWNER, passwords.read(self._folder, OWNER), "SELECT 1", limit_s=2.0) == b"1\n"
         except (OSError, http.client.HTTPException):
             return False
-        finally:
-            connection.close()

@@ -11,12 +11,12 @@ import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
-from infra.embedded import jars, java
 from infra.embedded.errors import StartFailed
 from infra.embedded.folder import Folder, told_as_not_writable, write_private
+from infra.embedded.kafka_runtime import KafkaRuntime
+from infra.embedded.leash import bare_environment
 from infra.embedded.ports import HOST
 
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
@@ -80,14 +80,6 @@ LOGGING = """\
 </Configuration>
 """
 
-JVM_FLAGS = (
-    "-Xmx512m",
-    "-XX:+UseSerialGC",
-    "-XX:-UsePerfData",
-    "-XX:+ExitOnOutOfMemoryError",
-    "-Djava.awt.headless=true",
-)
-
 
 class Kafka:
     """One Kafka node in a data folder."""
@@ -97,26 +89,27 @@ class Kafka:
     stop_grace_s = 20.0
     start_limit_s = 60.0
 
-    def __init__(self, folder: Folder, port: int, controller_port: int) -> None:
+    def __init__(self, folder: Folder, port: int, controller_port: int, runtime: KafkaRuntime) -> None:
         self._folder = folder
         self.port = port
         self._controller_port = controller_port
+        self._runtime = runtime
         self._home = folder.kafka
         self._data = folder.kafka / "data"
+        self._settings = folder.kafka / "server.properties"
         self.log_file = folder.logs / "kafka.log"
         self.output_file = folder.logs / "kafka.out"
 
-    def prepare(self, tell: Callable[[str], None]) -> list[str]:
-        """Fetch what is missing, write the settings, format the data folder once.
+    def prepare(self) -> list[str]:
+        """Write the settings; format the data folder if this is its first start.
 
         Returns:
             The command line.
 
         Raises:
-            EmbeddedError: one of `jars.ensure` or `java.find`, or `StartFailed` if formatting does not succeed.
+            NotWritable: if the folder cannot be written.
+            StartFailed: if formatting does not succeed.
         """
-        program = java.find()
-        class_path = str(jars.ensure(tell) / "*")
         scratch = self._home / "tmp"
         # Native libraries are unpacked here; what a kill -9 left behind goes.
         shutil.rmtree(scratch, ignore_errors=True)
@@ -129,22 +122,18 @@ class Kafka:
             data=self._data,
             message_max_bytes=MESSAGE_MAX_BYTES,
         )
-        write_private(self._home / "server.properties", settings)
+        write_private(self._settings, settings)
         write_private(self._home / "log4j2.xml", LOGGING.format(logs=self._folder.logs))
-        front = [
-            str(program),
-            *JVM_FLAGS,
-            f"-XX:ErrorFile={self._folder.logs}/java-crash.log",
+        properties = (
             f"-Djava.io.tmpdir={scratch}",
             f"-Dlog4j2.configurationFile={self._home}/log4j2.xml",
-            "-cp",
-            class_path,
-        ]
+            f"-XX:ErrorFile={self._folder.logs}/java-crash.log",
+        )
         if not (self._data / "meta.properties").exists():
-            self._format(front)
-        return [*front, "kafka.Kafka", str(self._home / "server.properties")]
+            self._format(properties)
+        return self._runtime.command(properties, "kafka.Kafka", str(self._settings))
 
-    def _format(self, front: list[str]) -> None:
+    def _format(self, properties: tuple[str, ...]) -> None:
         if (self._data / "__cluster_metadata-0").exists():
             raise StartFailed(
                 f"Kafka's data in {self._data} is damaged: meta.properties is missing. "
@@ -152,13 +141,14 @@ class Kafka:
             )
         # A format that a kill interrupted is begun anew.
         shutil.rmtree(self._data, ignore_errors=True)
-        command = ["-t", _new_cluster_id(), "-c", str(self._home / "server.properties")]
+        arguments = ("format", "-t", _new_cluster_id(), "-c", str(self._settings))
         done = subprocess.run(
-            [front[0], "-XX:TieredStopAtLevel=1", *front[1:], "kafka.tools.StorageTool", "format", *command],
+            self._runtime.command(properties, "kafka.tools.StorageTool", *arguments),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            env=bare_environment(),
+            timeout=self.start_limit_s,
             check=False,
         )
         if done.returncode != 0:

@@ -56,7 +56,7 @@ class Spawner:
                 return subprocess.Popen(
                     [*front, *argv],
                     cwd=cwd,
-                    env=_bare_environment(),
+                    env=bare_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
@@ -71,7 +71,7 @@ class Spawner:
         self._thread.shutdown(wait=True)
 
 
-def _bare_environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """Only what the servers need: what the user's environment holds (keys, tokens) is not theirs to have."""
     wanted = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in wanted if name in os.environ}

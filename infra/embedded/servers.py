@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from infra.embedded import passwords, ports, processes, state
+from infra.embedded import kafka_class_cache, kafka_runtime, passwords, ports, processes, state
 from infra.embedded.clickhouse import ClickHouse
 from infra.embedded.errors import AlreadyRunning, EmbeddedError, StartFailed, StartTimeout
 from infra.embedded.filelock import FileLock
@@ -174,10 +174,11 @@ class EmbeddedServers:
         assert self._spawner is not None
         server: Kafka | ClickHouse
         if name == "kafka":
-            server = Kafka(self._folder, self._ports["kafka"], self._ports["kafka_controller"])
+            runtime = kafka_class_cache.ensure(kafka_runtime.ensure(self._tell), self._spawner, self._tell)
+            server = Kafka(self._folder, self._ports["kafka"], self._ports["kafka_controller"], runtime)
         else:
             server = ClickHouse(self._folder, self._ports["clickhouse"])
-        argv = server.prepare(self._tell)
+        argv = server.prepare()
         self._tell(f"starting {_TITLE[name]} on {ports.HOST}:{server.port}")
         child = self._spawner.spawn(argv, cwd=server.working_folder, output=server.output_file, leashed=server.leashed)
         self._children[name] = child

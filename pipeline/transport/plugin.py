@@ -39,6 +39,8 @@ T = TypeVar("T")
 CODEC: Final = "range"
 
 COMMIT_TIMEOUT_S: Final = 5.0
+FETCH_WAIT_MS: Final = 500
+START_TOGETHER_S: Final = 0.01
 
 
 class _AsIs(codecs.Codec):  # type: ignore[misc]
@@ -94,13 +96,30 @@ class _RebalanceListener(driver.ConsumerRebalanceListener):  # type: ignore[misc
         if self._thread.consumer.host is not None:
             # Fetching from the committed offset would be in vain: the host's own seek is still to come.
             self._thread._ensure_consumer().pause(*assigned)
+        # A fetch may have been made between the revocation and now.
+        self._thread.serial += 1
         await super().on_partitions_assigned(assigned)
 
 
 class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread in which aiokafka lives."""
+    """The thread in which aiokafka lives.
+
+    Attributes:
+        serial: Which assignment is in force: grows when partitions are taken away and when they are given.
+    """
 
     serial: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._starting: set[Any] = set()
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # New data answers a waiting fetch at once; the wait only bounds how long another request, or a partition that
+        # joins the fetch, stands behind it. Faust has no setting for it.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
 
     async def in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the consumer's loop, without the stock queue whose two workers can both be taken."""
@@ -135,20 +154,35 @@ class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         place = driver.ensure_aiokafka_TP(tp)
         consumer.seek(place, offset)
-        consumer.resume(place)
+        if not self._starting:
+            self.thread_loop.call_later(START_TOGETHER_S, self._start_together)
+        self._starting.add(place)
         return True
+
+    def _start_together(self) -> None:
+        """One fetch request for all partitions placed meanwhile: a later one would wait behind the first's."""
+        starting, self._starting = self._starting, set()
+        consumer = self._ensure_consumer()
+        consumer.resume(*(place for place in starting if place in consumer.assignment()))
 
     async def committed(self, tp: TP) -> int | None:
         """The committed offset, or None."""
         offset: int | None = await self._ensure_consumer().committed(driver.ensure_aiokafka_TP(tp))
         return offset
 
-    async def bounds(self, partitions: Collection[TP]) -> tuple[dict[TP, int], dict[TP, int]]:
-        """Log start and log end of each partition."""
+    async def bounds(self, tp: TP) -> tuple[int, int]:
+        """Log start and log end."""
         consumer = self._ensure_consumer()
-        places = [driver.ensure_aiokafka_TP(tp) for tp in partitions]
-        starts, ends = await asyncio.gather(consumer.beginning_offsets(places), consumer.end_offsets(places))
-        return {ensure_TP(p): o for p, o in starts.items()}, {ensure_TP(p): o for p, o in ends.items()}
+        place = driver.ensure_aiokafka_TP(tp)
+        starts, ends = await asyncio.gather(consumer.beginning_offsets([place]), consumer.end_offsets([place]))
+        return starts[place], ends[place]
+
+    async def backlog(self) -> dict[TP, tuple[int, int]]:
+        """For each partition being fetched: the offset that is fetched next, and the log end."""
+        consumer = self._ensure_consumer()
+        places = [place for place in consumer.assignment() if place not in consumer.paused()]
+        ends = await consumer.end_offsets(places)
+        return {ensure_TP(place): (await consumer.position(place), ends[place]) for place in places}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         held = self.assignment()
@@ -265,9 +299,13 @@ class RangeConsumer(driver.Consumer):  # type: ignore[misc]
         """The offset that the group has committed, or None."""
         return await self._thread.in_thread(self._thread.committed(tp))
 
-    async def bounds(self, partitions: Collection[TP]) -> tuple[dict[TP, int], dict[TP, int]]:
-        """Log start and log end of each partition, asked of the broker."""
-        return await self._thread.in_thread(self._thread.bounds(partitions))
+    async def bounds(self, tp: TP) -> tuple[int, int]:
+        """Log start and log end of a partition, asked of the broker."""
+        return await self._thread.in_thread(self._thread.bounds(tp))
+
+    async def backlog(self) -> dict[TP, tuple[int, int]]:
+        """For each partition that has begun: the offset that is fetched next, and the log end."""
+        return await self._thread.in_thread(self._thread.backlog())
 
     # Committing
 

@@ -29,7 +29,6 @@ _CONFIG_XML = """\
   <listen_host>{host}</listen_host>
   <http_port>{port}</http_port>
   <users_config>{users}</users_config>
-  <custom_settings_prefixes>SQL_</custom_settings_prefixes>
   <max_server_memory_usage>{memory_bytes}</max_server_memory_usage>
   <mark_cache_size>67108864</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
@@ -53,10 +52,8 @@ _CONFIG_XML = """\
 class ClickHouse:
     """One ClickHouse server in a data folder."""
 
-    name = "clickhouse"
+    title = "ClickHouse"
     leashed = False  # the child ties itself to us
-    stop_grace_s = 20.0
-    start_limit_s = 60.0
 
     def __init__(self, folder: Folder, port: int) -> None:
         self._folder = folder

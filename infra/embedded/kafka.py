@@ -19,6 +19,7 @@ from infra.embedded.kafka_runtime import KafkaRuntime
 from infra.embedded.leash import bare_environment
 from infra.embedded.ports import HOST
 
+FORMAT_LIMIT_S = 60.0
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 
 # Why, where it is not plain from the name:
@@ -84,10 +85,8 @@ LOGGING = """\
 class Kafka:
     """One Kafka node in a data folder."""
 
-    name = "kafka"
+    title = "Kafka"
     leashed = True
-    stop_grace_s = 20.0
-    start_limit_s = 60.0
 
     def __init__(self, folder: Folder, port: int, controller_port: int, runtime: KafkaRuntime) -> None:
         self._folder = folder
@@ -148,7 +147,7 @@ class Kafka:
             text=True,
             stdin=subprocess.DEVNULL,
             env=bare_environment(),
-            timeout=self.start_limit_s,
+            timeout=FORMAT_LIMIT_S,
             check=False,
         )
         if done.returncode != 0:

@@ -32,7 +32,7 @@ def ensure(runtime: KafkaRuntime, spawner: Spawner, tell: Callable[[str], None])
     if version is None:
         return runtime
     cache = runtime.jar_folder / f"classes-jdk{version}.aot"
-    use = runtime.with_class_cache(f"-XX:AOTCache={cache}", "-Xlog:aot=off", "-Xlog:cds=off")
+    use = runtime.with_class_cache(f"-XX:AOTCache={cache}", "-Xlog:disable", "-Xlog:all=error:stderr")
     if _is_current(cache, runtime):
         return use
     lock = FileLock(runtime.jar_folder / ".lock")

@@ -7,11 +7,9 @@ on the same folder. Servers end with their owner; data survives kill -9 of anybo
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,16 @@ from types import TracebackType
 from typing import Literal, Self
 
 from infra.embedded import kafka_class_cache, kafka_runtime, passwords, ports, processes, state
+from infra.embedded.child import Child, Server
 from infra.embedded.clickhouse import ClickHouse
-from infra.embedded.errors import AlreadyRunning, EmbeddedError, StartFailed, StartTimeout
+from infra.embedded.errors import AlreadyRunning, EmbeddedError
 from infra.embedded.filelock import FileLock
 from infra.embedded.folder import Folder
 from infra.embedded.kafka import Kafka
 from infra.embedded.leash import Spawner
+from infra.embedded.processes import ProcessId
+
+ORPHAN_GRACE_S = 15.0
 
 ServerName = Literal["kafka", "clickhouse"]
 
@@ -65,12 +67,15 @@ class EmbeddedServers:
         self._folder = Folder(Path(data_dir).absolute())
         self._asked = {"kafka": kafka_port, "clickhouse": clickhouse_port}
         self._wanted = [name for name, is_wanted in (("kafka", kafka), ("clickhouse", clickhouse)) if is_wanted]
-        self._tell = on_progress or (lambda sentence: None)
+        self._tell = on_progress or _say_nothing
         self._lock = FileLock(self._folder.lock_file)
         self._spawner: Spawner | None = None
-        self._servers: dict[str, Kafka | ClickHouse] = {}
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._given_up = threading.Event()
+        self._children: dict[str, Child] = {}
         self._ports: dict[str, int] = {}
+        self._identities: dict[str, ProcessId] = {}
+        self._is_ready = False
+        self._saving = threading.Lock()
 
     def start(self) -> Endpoints:
         """Start the servers, both at once; return when both answer.
@@ -88,34 +93,35 @@ class EmbeddedServers:
         try:
             self._end_orphans()
             self._choose_ports()
+            self._given_up.clear()
             self._spawner = Spawner()
-            self._each(self._launch, self._wanted)
-            for name in self.exited():
-                raise StartFailed(f"{_TITLE[name]} ended right after it started: {_last_words(self._servers[name])}")
+            self._at_once(self._launch, self._wanted)
+            for child in self._children.values():
+                child.check()
+            self._is_ready = True
             self._save()
         except BaseException:
             self.stop()
             raise
-        return self._endpoints()
+        return self.endpoints
 
     def stop(self) -> None:
         """Stop both cleanly; does nothing when they are not running."""
-        if self._spawner is None:
-            self._lock.release()
-            return
-        self._each(self._end, list(self._children))
-        self._children.clear()
-        self._spawner.close()
-        self._spawner = None
-        with suppress(EmbeddedError):
-            state.save(self._folder, state.State(ports=self._ports))
+        self._given_up.set()
+        self._is_ready = False
+        if self._spawner is not None:
+            self._at_once(lambda name: self._children[name].end(self._tell), list(self._children))
+            self._children.clear()
+            self._identities.clear()
+            self._spawner.close()
+            self._spawner = None
+            with suppress(EmbeddedError):
+                self._save()
         self._lock.release()
 
     def kill(self, name: ServerName) -> None:
         """Send SIGKILL to one server and wait until it is gone."""
-        child = self._children[name]
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        self._children[name].kill()
 
     def restart(self, name: ServerName) -> None:
         """Start one server again on the same port, after stopping it when it still runs.
@@ -123,18 +129,22 @@ class EmbeddedServers:
         Raises:
             EmbeddedError: as `start`.
         """
-        self._end(name)
+        self._children[name].end(self._tell)
         self._launch(name)
-        self._save()
 
     def pids(self) -> dict[str, int]:
         """Return the pids of the servers that run."""
-        return {name: child.pid for name, child in self._children.items() if child.poll() is None}
+        return {name: child.process.pid for name, child in self._children.items() if child.process.poll() is None}
 
     def exited(self) -> dict[str, int]:
         """Return the exit codes of servers that ended without being asked to (minus the signal's number if killed)."""
-        codes = {name: child.poll() for name, child in self._children.items()}
+        codes = {name: child.process.poll() for name, child in self._children.items()}
         return {name: code for name, code in codes.items() if code is not None}
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the servers are, once started."""
+        return _endpoints(self._folder, {name: self._ports[name] for name in self._wanted})
 
     def __enter__(self) -> Self:
         self.start()
@@ -145,17 +155,12 @@ class EmbeddedServers:
     ) -> None:
         self.stop()
 
-    @property
-    def endpoints(self) -> Endpoints:
-        """Where the servers are, once started."""
-        return self._endpoints()
-
     def _end_orphans(self) -> None:
         """End servers that outlived their owner: we hold the lock, so nobody else does."""
         for name, process in state.load(self._folder).servers.items():
             if process.is_alive():
-                self._tell(f"stopping a {name} that its owner left behind (pid {process.pid})")
-                processes.end(process, grace_s=15.0)
+                self._tell(f"stopping the {name} that its owner left behind (pid {process.pid})")
+                processes.end(process, grace_s=ORPHAN_GRACE_S)
 
     def _choose_ports(self) -> None:
         last = state.load(self._folder).ports
@@ -163,7 +168,7 @@ class EmbeddedServers:
         for name in self._wanted:
             asked = self._asked[name]
             if asked is not None:
-                chosen[name] = ports.require_free(asked, what=_TITLE[name])
+                chosen[name] = ports.require_free(asked, what=name)
         for name in [*self._wanted, "kafka_controller"]:
             if name not in chosen:
                 chosen[name] = ports.pick(last.get(name), but_not=frozenset(chosen.values()))
@@ -172,55 +177,42 @@ class EmbeddedServers:
 
     def _launch(self, name: str) -> None:
         assert self._spawner is not None
-        server: Kafka | ClickHouse
-        if name == "kafka":
-            runtime = kafka_class_cache.ensure(kafka_runtime.ensure(self._tell), self._spawner, self._tell)
-            server = Kafka(self._folder, self._ports["kafka"], self._ports["kafka_controller"], runtime)
-        else:
-            server = ClickHouse(self._folder, self._ports["clickhouse"])
-        argv = server.prepare()
-        self._tell(f"starting {_TITLE[name]} on {ports.HOST}:{server.port}")
-        child = self._spawner.spawn(argv, cwd=server.working_folder, output=server.output_file, leashed=server.leashed)
+        server = self._server(name)
+        child = Child(server, self._spawner, self._given_up)
         self._children[name] = child
-        self._servers[name] = server
-        deadline = time.monotonic() + server.start_limit_s
-        while not server.is_ready():
-            if child.poll() is not None:
-                raise StartFailed(f"{_TITLE[name]} ended while it started: {_last_words(server)}")
-            if time.monotonic() > deadline:
-                raise StartTimeout(
-                    f"{_TITLE[name]} was not ready after {server.start_limit_s:.0f} s; see {server.log_file}."
-                )
-            time.sleep(0.05)
+        identity = processes.identify(child.process.pid)
+        if identity is not None:
+            self._identities[name] = identity
+        self._save()
+        self._tell(f"starting {server.title} on {ports.HOST}:{server.port}")
+        child.wait_until_ready()
 
-    def _end(self, name: str) -> None:
-        child = self._children.get(name)
-        if child is None or child.poll() is not None:
-            return
-        child.terminate()
+    def _server(self, name: str) -> Server:
+        if name == "clickhouse":
+            return ClickHouse(self._folder, self._ports["clickhouse"])
+        assert self._spawner is not None
+        runtime = kafka_class_cache.ensure(kafka_runtime.ensure(self._tell), self._spawner, self._tell)
+        return Kafka(self._folder, self._ports["kafka"], self._ports["kafka_controller"], runtime)
+
+    def _at_once(self, act: Callable[[str], None], names: list[str]) -> None:
+        """Do it for all names in threads; on the first error (or Ctrl-C) do not wait for the others."""
+        pool = ThreadPoolExecutor(2, thread_name_prefix="embedded")
         try:
-            child.wait(self._servers[name].stop_grace_s)
-        except subprocess.TimeoutExpired:
-            self._tell(f"{_TITLE[name]} did not stop in time and was killed")
-            child.kill()
-            child.wait()
-
-    def _each(self, act: Callable[[str], None], names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(2, thread_name_prefix="embedded") as pool:
-            results = [pool.submit(act, name) for name in names]
-        for result in results:
-            result.result()
+            futures = [pool.submit(act, name) for name in names]
+            for done in as_completed(futures):
+                done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _save(self) -> None:
-        owner = processes.identify(os.getpid())
-        servers = {name: identity for name, pid in self.pids().items() if (identity := processes.identify(pid))}
-        state.save(self._folder, state.State(self._ports, owner, servers))
-
-    def _endpoints(self) -> Endpoints:
-        return _endpoints_of(self._folder, {name: self._ports[name] for name in self._wanted})
+        """Write down what runs: before it is ready too, so that nothing that was started is ever forgotten."""
+        with self._saving:
+            owner = processes.identify(os.getpid()) if self._is_ready else None
+            state.save(self._folder, state.State(self._ports, owner, dict(self._identities)))
 
 
-_TITLE = {"kafka": "Kafka", "clickhouse": "ClickHouse"}
+def _say_nothing(sentence: str) -> None:
+    pass
 
 
 def read_endpoints(data_dir: Path) -> Endpoints | None:
@@ -229,7 +221,7 @@ def read_endpoints(data_dir: Path) -> Endpoints | None:
     found = state.load(folder)
     if found.owner is None or not found.owner.is_alive():
         return None
-    return _endpoints_of(folder, {name: found.ports[name] for name in found.servers})
+    return _endpoints(folder, {name: found.ports[name] for name in found.servers})
 
 
 def read_secret(data_dir: Path, user: str) -> str:
@@ -241,7 +233,7 @@ def read_secret(data_dir: Path, user: str) -> str:
     return passwords.read(Folder(Path(data_dir).absolute()), user)
 
 
-def _endpoints_of(folder: Folder, by_name: dict[str, int]) -> Endpoints:
+def _endpoints(folder: Folder, by_name: dict[str, int]) -> Endpoints:
     return Endpoints(
         kafka_bootstrap=f"{ports.HOST}:{by_name['kafka']}" if "kafka" in by_name else "",
         clickhouse_host=ports.HOST if "clickhouse" in by_name else "",
@@ -249,14 +241,3 @@ def _endpoints_of(folder: Folder, by_name: dict[str, int]) -> Endpoints:
         data_dir=folder.root,
         secrets_file=folder.secrets_file,
     )
-
-
-def _last_words(server: Kafka | ClickHouse) -> str:
-    """What the server said last, for a person; the whole is in its log."""
-    for path in (server.output_file, server.log_file):
-        with suppress(OSError):
-            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-            telling = [line for line in lines if "ERROR" in line or "Exception" in line or "Error" in line]
-            if telling:
-                return f"{telling[0][:300]} (see {path})"
-    return f"see {server.log_file}"

@@ -72,6 +72,7 @@ class Engine:
     def _select_entities(self) -> None:
         pattern_types = {e for r in self._patterns for e in r.supported_entities}
         types = pattern_types | (set(self._spacy.supported_entities) if self._config.ner else set())
+        self._types = types
         wanted = types if self._config.entities is None else set(self._config.entities)
         if unknown := wanted - types:
             raise EngineError(f"nothing here finds {', '.join(sorted(unknown))}; known are {', '.join(sorted(types))}")
@@ -188,12 +189,14 @@ class Engine:
                 doc = doc if doc is not None else self._language.tokenize(text)
                 artifacts = self._language.artifacts(doc)
             results = self._with_context(text, results, artifacts)
-        results = [r for r in results if r.score >= self._threshold(r)]
+        results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
         findings = [
-            Finding(str(r.entity_type), r.start, r.end, float(r.score))
+            Finding(str(r.entity_type), int(r.start), int(r.end), float(r.score))
             for r in EntityRecognizer.remove_duplicates(results)
         ]
-        if any(not 0 <= f.start < f.end <= len(text) for f in findings):
+        if not all(
+            0 <= f.start < f.end <= len(text) and 0 <= f.score <= 1 and f.entity in self._types for f in findings
+        ):
             raise _Doubt(RECOGNISER_ERROR)
         if self._watch.doubt is not None:
             raise _Doubt(self._watch.doubt)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 _LENGTH: Final = struct.Struct(">I")
+_MAX_BYTES: Final = 256 * 1024 * 1024
 
 WireFinding = tuple[str, int, int, float]
 """Entity, start, end, score."""
@@ -62,11 +63,13 @@ def receive(channel: socket.socket, kind: Any, deadline: Deadline) -> Any:
 
     Raises:
         TimeoutError: if it does not come in time.
-        EOFError: if the other end is gone.
-        OSError: likewise.
+        EOFError: if the other end is gone or out of its mind.
+        OSError: if it is gone.
         msgspec.DecodeError: if it is something else.
     """
     (size,) = _LENGTH.unpack(_read(channel, _LENGTH.size, deadline))
+    if size > _MAX_BYTES:
+        raise EOFError
     return msgspec.msgpack.decode(_read(channel, size, deadline), type=kind)
 
 

@@ -78,7 +78,7 @@ class Redactor:
         self._judges: list[Judge] = []
         self._cache: SpanCache | None = None
         self._manifest = ""
-        self._gate = Lock()  # no job is queued behind the end of the queue
+        self._gate = Lock()  # for `stats.restarts`, and so that no job is queued behind the end of the queue
         self.stats = Stats()
 
     @property
@@ -122,7 +122,8 @@ class Redactor:
         return GuardedWorker(self._config, self._count_restart)
 
     def _count_restart(self) -> None:
-        self.stats.restarts += 1
+        with self._gate:
+            self.stats.restarts += 1
 
     def close(self) -> None:
         """End the workers, after the work they have. Doing so twice does no harm."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
 
-HANG, RAISE, DIE, WARN, OUTSIDE, SLOW = "hangnow", "raisenow", "dienow", "warnnow", "outsidenow", "slownow"
+HANG, RAISE, DIE, WARN, SLOW = "hangnow", "raisenow", "dienow", "warnnow", "slownow"
+OUTSIDE, OFFTYPE, NOSCORE = "outsidenow", "offtypenow", "noscorenow"
 
 
 class Faulty(EntityRecognizer):
-    """Hangs, raises, dies, warns or answers with impossible offsets when a text asks for it."""
+    """Hangs, raises, dies, warns or answers nonsense when a text asks for it."""
 
     def __init__(self) -> None:
         super().__init__(supported_entities=["FAULT"])
@@ -33,6 +34,10 @@ class Faulty(EntityRecognizer):
             logging.getLogger("presidio-analyzer").warning("skipping %s", text)
         if OUTSIDE in text:
             return [RecognizerResult("FAULT", 0, len(text) + 1, 1.0)]
+        if OFFTYPE in text:
+            return [RecognizerResult(text, 0, 1, 1.0)]
+        if NOSCORE in text:
+            return [RecognizerResult("FAULT", 0, 1, float("nan"))]
         return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def engine() -> Engine:
     return Engine(RedactionConfig(regex_timeout_s=0.2))
 
 
-@pytest.mark.parametrize("trigger", [faults.RAISE, faults.WARN, faults.OUTSIDE])
+@pytest.mark.parametrize("trigger", [faults.RAISE, faults.WARN, faults.OUTSIDE, faults.OFFTYPE, faults.NOSCORE])
 def test_doubt_about_one_text_is_a_failure_of_this_text_only(faulty: Engine, trigger: str) -> None:
     before, guilty, after = faulty.find([CARD, f"{CARD} {trigger}", CARD])
     assert guilty == "recogniser_error"
@@ -63,6 +64,15 @@ def test_if_somebody_silences_the_analysers_warnings_texts_fail(engine: Engine) 
     finally:
         log.handlers = handlers
     assert not isinstance(engine.find([CARD])[0], str)
+
+
+@pytest.mark.parametrize("symbols", ["_", ":", "!#$%&", "🙂"])
+def test_a_long_run_of_symbols_is_judged_quickly_and_what_follows_it_is_found(engine: Engine, symbols: str) -> None:
+    text = symbols * (12_000 // len(symbols)) + " My name is Robert Johnson and I live in Chicago."
+    began = time.process_time()
+    (found,) = engine.find([text])
+    assert time.process_time() - began < 6  # uncut, each of them takes 20 seconds and more
+    assert ("PERSON", "Robert Johnson") in {(f.entity, text[f.start : f.end]) for f in found if isinstance(f, Finding)}
 
 
 def test_what_spacy_cannot_read_fails_and_its_neighbours_do_not(engine: Engine) -> None:

@@ -1,0 +1,1 @@
+"""Kills and outages against the real thing, with a verifier that knows what was sent."""

@@ -25,7 +25,7 @@ MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 # Why, where it is not plain from the name:
 # - group.min.session.timeout.ms: a killed worker must be noticed in seconds.
 # - metadata.max.idle.interval.ms: without followers nobody needs a no-op record twice a second.
-# - broker.session.timeout.ms: after kill -9 the next start need not wait long for the old session's end.
+# - broker.session.timeout.ms: after kill -9 the controller takes the node back only when its old session is over.
 # - log.index.size.max.bytes: indexes are preallocated; 10 MB for each of hundreds of segments look like a full disk.
 # - log.cleaner.dedupe.buffer.size: 128 MB by default, allocated at start.
 SETTINGS = """\
@@ -54,8 +54,8 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 metadata.max.idle.interval.ms=10000
-broker.heartbeat.interval.ms=1000
-broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 log.retention.check.interval.ms=30000
 log.segment.delete.delay.ms=5000
 log.index.size.max.bytes=1048576
@@ -77,7 +77,12 @@ LOGGING = """\
       <DefaultRolloverStrategy max="2"/>
     </RollingFile>
   </Appenders>
-  <Loggers><Root level="INFO"><AppenderRef ref="file"/></Root></Loggers>
+  <Loggers>
+    <Logger name="kafka.server.BrokerServer" level="INFO"/>
+    <Logger name="kafka.server.KafkaRaftServer" level="INFO"/>
+    <Logger name="kafka.server.BrokerLifecycleManager" level="INFO"/>
+    <Root level="WARN"><AppenderRef ref="file"/></Root>
+  </Loggers>
 </Configuration>
 """
 

@@ -21,42 +21,39 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOKENTRAIL_", frozen=True, extra="ignore")
 
     # Kafka
-    kafka_bootstrap: str = ""
+    kafka_bootstrap: str = Field("", description="host:port of one broker or more")
     kafka_security: dict[str, str] = Field(default_factory=dict, description="further librdkafka settings, as JSON")
     prefix: str = Field("llm.", description="before every topic's logical name")
     group_prefix: str = Field("tokentrail.", description="before every consumer group")
-    partitions: int = Field(4, ge=1, le=1024)
-    replication: int = Field(1, ge=1, le=5)
+    partitions: int = Field(4, ge=1, le=1024, description="of a topic that `migrate` creates")
+    replication: int = Field(1, ge=1, le=5, description="of a topic that `migrate` creates")
     # ClickHouse
-    clickhouse_host: str = ""
-    clickhouse_port: int = 8123
-    clickhouse_user: str = "pipeline"
-    clickhouse_password: SecretStr = SecretStr("")
-    clickhouse_password_file: Path | None = None
-    clickhouse_secure: bool = False
-    database: str = Field("tokentrail", pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    clickhouse_host: str = Field("", description="host of the HTTP interface")
+    clickhouse_port: int = Field(8123, description="its port")
+    clickhouse_user: str = Field("pipeline", description="user of the stages")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="better: the file below")
+    clickhouse_password_file: Path | None = Field(None, description="file that holds the password")
+    clickhouse_secure: bool = Field(False, description="TLS")
+    database: str = Field("tokentrail", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="database of all tables")
     # keys and policy
-    key_root_file: Path | None = None
-    key_root: SecretStr = Field(SecretStr(""), description="base64 root key, where no file can be used")
-    policy_file: Path | None = None
-    environment: str = "prod"
+    key_root_file: Path | None = Field(None, description="root of all keys: base64, a file of mode 0600")
+    key_root: SecretStr = Field(SecretStr(""), description="the same as a value, where no file can be used")
+    policy_file: Path | None = Field(None, description="retention and content policy (TOML), read by `migrate`")
     # redaction
-    ner: bool = True
-    ner_model: str | None = Field(
-        None, description="package or folder of a spaCy model; None is the packaged small one"
-    )
+    ner: bool = Field(True, description="find names and places too, not only patterns")
+    ner_model: str | None = Field(None, description="package or folder of a spaCy model; none: the small one")
     redaction: Literal["on", "off"] = Field("on", description="off exists for control runs; rows then say so")
-    redact_processes: int = Field(1, ge=0, le=64)
-    extra_recognizers: tuple[str, ...] = ()
+    redact_processes: int = Field(1, ge=0, le=64, description="redaction processes of one `redact` worker, a core each")
+    extra_recognizers: tuple[str, ...] = Field((), description="further Presidio recognisers, as module:Class")
     # time
     ticks: Literal["wall", "off"] = Field("wall", description="off: the producer sends ticks of its own (simulation)")
-    allowed_lateness_s: float = Field(120.0, ge=0)
+    allowed_lateness_s: float = Field(120.0, ge=0, description="later events are counted and correct their window")
     # processes
-    data_dir: Path | None = None
-    metrics_host: str = "127.0.0.1"
+    data_dir: Path | None = Field(None, description="folder of the embedded servers")
+    metrics_host: str = Field("127.0.0.1", description="where Prometheus endpoints listen")
     metrics_port: int = Field(0, ge=0, le=65535, description="0: a free one")
-    webhook_url: SecretStr = SecretStr("")
-    log_level: str = "INFO"
+    webhook_url: SecretStr = Field(SecretStr(""), description="where `act` posts anomalies")
+    log_level: str = Field("INFO", description="of the stages' logs")
 
     def topic(self, name: str) -> str:
         """The physical name of a topic by its logical name."""

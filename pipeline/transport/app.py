@@ -20,7 +20,7 @@ from yarl import URL
 
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
-from pipeline.transport.plugin import CODEC, RangeHost
+from pipeline.transport.plugin import CODEC, FAUST_LOG, RangeHost
 
 # A kill -9 is noticed after the session timeout; shorter ones fall to a busy machine's pauses.
 SESSION_TIMEOUT_S: Final = 8.0
@@ -46,6 +46,8 @@ class _Boot(BootStrategy):  # type: ignore[misc]
 class _NoTables(TableManager):  # type: ignore[misc]
     """The stock manager waits a second at start for tables that may still be defined."""
 
+    logger = FAUST_LOG
+
     async def on_start(self) -> None:
         """Begin at once; recovery is what ends a rebalance, with or without tables."""
         await self._update_channels()
@@ -55,6 +57,7 @@ class _NoTables(TableManager):  # type: ignore[misc]
 class _App(faust.App):  # type: ignore[misc]
     """Faust's application with our boot strategy and the host that the plug-in looks for."""
 
+    logger = FAUST_LOG
     BootStrategy = _Boot
     range_host: RangeHost | None = None
 

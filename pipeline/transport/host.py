@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # A range at work when its partition is taken away may finish; the group waits for us as long.
 REVOKE_GRACE_S: Final = 3.0
+# Longer than this a fetch is not put off, whatever a stage's linger.
+MOST_PACE_S: Final = 0.1
 REQUEST_S: Final = 15.0
 
 
@@ -30,6 +32,7 @@ class Host:
     def __init__(self, app: Any, stage: Stage, topic: str, fail: Callable[[BaseException], None]) -> None:
         self._app = app
         self._topic = topic
+        self.pace_s = min(stage.limits.linger_s, MOST_PACE_S)
         self.lanes = Lanes(stage, topic, self, fail)
 
     @property

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
@@ -34,6 +35,9 @@ from pipeline.transport.ranges import Record
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Mode gives every service class a logger of its own module; these are Faust's words, not ours.
+FAUST_LOG: Final = logging.getLogger("faust.range")
 
 # Name of the codec for an agent's topic: app.topic(..., value_serializer=CODEC, key_serializer="raw").
 CODEC: Final = "range"
@@ -74,7 +78,14 @@ class Fetch:
 
 
 class RangeHost(Protocol):
-    """What an application that decides its own positions is told."""
+    """What an application that decides its own positions is told.
+
+    Attributes:
+        pace_s: Least time from one fetch to the next request while there is no backlog. The first record after a quiet
+            time comes at once; in a steady trickle a fetch costs more than its records.
+    """
+
+    pace_s: float
 
     def on_assigned(self, partitions: Collection[TP]) -> None:
         """Partitions were assigned and are held back until `RangeConsumer.start_at` is called for each."""
@@ -108,11 +119,15 @@ class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         serial: Which assignment is in force: grows when partitions are taken away and when they are given.
     """
 
+    logger = FAUST_LOG
     serial: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._starting: set[Any] = set()
+        self._fetch_at = 0.0  # earliest time of the next fetch request
+        host = self.consumer.host
+        self._pace_s = 0.0 if host is None else host.pace_s
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -125,8 +140,23 @@ class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Run a coroutine in the consumer's loop, without the stock queue whose two workers can both be taken."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer, and put its fetches at a pace."""
+        await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher
+        actions = fetcher._get_actions_per_node
+
+        def paced(assignment: Any) -> tuple[Any, ...]:
+            requests, resets, timeout_s, *others = actions(assignment)
+            rest_s = self._fetch_at - time.monotonic()
+            if rest_s > 0:
+                requests, timeout_s = [], min(timeout_s, rest_s)
+            return requests, resets, timeout_s, *others
+
+        fetcher._get_actions_per_node = paced
+
     async def fetch(self, active: set[TP], timeout_s: float) -> tuple[int, Mapping[Any, Sequence[Record]]]:
-        """What has arrived for `active` partitions, and the serial it belongs to; empty after `timeout_s`."""
+        """What has arrived for `active` partitions within `timeout_s`, and the serial it belongs to."""
         fetcher = self._ensure_consumer()._fetcher
         if fetcher._closed:
             raise ConsumerStoppedError
@@ -135,7 +165,13 @@ class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 active, timeout=timeout_s, max_records=self.app.conf.broker_max_poll_records
             )
             # No await since the records were drained, so this is the serial that they were fetched under.
+            if records and not any(self._more(place, found[-1].offset) for place, found in records.items()):
+                self._fetch_at = time.monotonic() + self._pace_s
             return self.serial, records
+
+    def _more(self, place: Any, last: int) -> bool:
+        highwater: int | None = self._ensure_consumer().highwater(place)
+        return highwater is not None and highwater > last + 1
 
     def wake(self) -> None:
         """Let a waiting fetch look again: a partition whose records are here already has been resumed."""
@@ -200,6 +236,7 @@ class RangeConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class RangeConsumer(driver.Consumer):  # type: ignore[misc]
     """Hands whole fetches to the streams and commits them as wholes."""
 
+    logger = FAUST_LOG
     RebalanceListener = _RebalanceListener
     _thread: RangeConsumerThread
 

@@ -28,6 +28,16 @@ class Cut(Generic[Token]):
     tokens: Sequence[Token]
 
 
+@dataclass(slots=True)
+class _Segment(Generic[Token]):
+    """One fetch, cut off from the front. `sizes` are bytes of key and value by record; `at` is the next record."""
+
+    records: Sequence[Record]
+    sizes: list[int]
+    token: Token
+    at: int = 0
+
+
 class Cutter(Generic[Token]):
     """Pending records of one partition.
 
@@ -41,9 +51,9 @@ class Cutter(Generic[Token]):
         self._topic = topic
         self._partition = partition
         self._limits = limits
-        self._records: deque[tuple[Record, int]] = deque()  # with its size in bytes
-        self._ends: deque[tuple[int, Token]] = deque()  # last offset of a fetch, and its token
+        self._segments: deque[_Segment[Token]] = deque()
         self._last_cut_at = float("-inf")
+        self._expected = first
         self.next = first
         self.pending = 0
         self.pending_bytes = 0
@@ -54,18 +64,16 @@ class Cutter(Generic[Token]):
         Raises:
             UnknownEpochError: They lie before what was read already: the log is not the one it was.
         """
-        expected = self._records[-1][0].offset + 1 if self._records else self.next
-        if records[0].offset < expected:
+        if records[0].offset < self._expected:
             raise UnknownEpochError(
-                f"{self._topic}/{self._partition} gave offset {records[0].offset} where {expected} or more was due: "
-                "the topic was recreated or its log was cut back. Run `tokentrail migrate` and start again."
+                f"{self._topic}/{self._partition} gave offset {records[0].offset} where {self._expected} or more was "
+                "due: the topic was recreated or its log was cut back. Run `tokentrail migrate` and start again."
             )
-        for record in records:
-            size = len(record.value or b"") + len(record.key or b"")
-            self._records.append((record, size))
-            self.pending_bytes += size
+        self._expected = records[-1].offset + 1
+        sizes = [len(record.value or b"") + len(record.key or b"") for record in records]
+        self._segments.append(_Segment(records, sizes, token))
         self.pending += len(records)
-        self._ends.append((records[-1].offset, token))
+        self.pending_bytes += sum(sizes)
 
     @property
     def full(self) -> bool:
@@ -81,7 +89,7 @@ class Cutter(Generic[Token]):
         The first record after a quiet time goes at once: a range is at least `linger_s` after the one before, so that
         ranges are few under load and nobody waits without it.
         """
-        if not self._records:
+        if not self._segments:
             return None
         if self.pending >= self._limits.max_records or self.pending_bytes >= self._limits.max_bytes:
             return 0.0
@@ -90,19 +98,34 @@ class Cutter(Generic[Token]):
     def cut(self, now_s: float) -> Cut[Token]:
         """The next range: at least one record, at most the limits (one larger record is a range of its own)."""
         records: list[Record] = []
+        tokens: list[Token] = []
         size = 0
-        while self._records and len(records) < self._limits.max_records:
-            record, record_size = self._records[0]
-            if records and size + record_size > self._limits.max_bytes:
+        while self._segments and len(records) < self._limits.max_records:
+            segment = self._segments[0]
+            upto = min(len(segment.records), segment.at + self._limits.max_records - len(records))
+            count, more = _fitting(segment.sizes[segment.at : upto], self._limits.max_bytes - size, not records)
+            records += segment.records[segment.at : segment.at + count]
+            size += more
+            segment.at += count
+            if segment.at < len(segment.records):
                 break
-            self._records.popleft()
-            records.append(record)
-            size += record_size
+            tokens.append(self._segments.popleft().token)
         self.pending -= len(records)
         self.pending_bytes -= size
         first, self.next = self.next, records[-1].offset + 1
-        tokens: list[Token] = []
-        while self._ends and self._ends[0][0] < self.next:
-            tokens.append(self._ends.popleft()[1])
         self._last_cut_at = now_s
         return Cut(Range(self._topic, self._partition, records, first, self.next), tokens)
+
+
+def _fitting(sizes: Sequence[int], room: int, at_least_one: bool) -> tuple[int, int]:
+    """How many of these fit into `room` bytes, and how many bytes they are."""
+    total = sum(sizes)
+    if total <= room:
+        return len(sizes), total
+    count = taken = 0
+    for size in sizes:
+        if taken + size > room and not (at_least_one and count == 0):
+            break
+        count += 1
+        taken += size
+    return count, taken

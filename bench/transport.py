@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -51,11 +52,12 @@ def run(quick: bool = False) -> Report:
 
 
 def _read(settings: Settings, topic: str, kind: str, events: int) -> dict[str, float]:
-    done = subprocess.run(
-        [
-            sys.executable, "-W", "ignore", "-m", "bench.reader", "--kind", kind,
+    with tempfile.TemporaryDirectory() as folder:  # stock Faust makes a data folder where it stands
+        done = subprocess.run(
+            [
+                sys.executable, "-W", "ignore", "-m", "bench.reader", "--kind", kind,
             "--bootstrap", settings.kafka_bootstrap, "--topic", topic, "--count", str(events),
         ],
-        capture_output=True, text=True, timeout=180, check=True,
+        capture_output=True, text=True, cwd=folder, timeout=180, check=True,
     )  # fmt: skip
     return last_json(done.stdout)

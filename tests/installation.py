@@ -152,8 +152,7 @@ class Installation:
 
     def wait_settled(self, deadline_s: float = 60.0) -> None:
         """Until the sink's ledger has reached the end of `calls.raw` as it is now."""
-        from pipeline.audit import verify  # noqa: F401  (the room must be there)
-        from tests.marks import sink_marks
+        from bench.marks import sink_marks
 
         ends = self.ends("calls.raw")
 

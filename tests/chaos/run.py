@@ -139,7 +139,7 @@ def _kill_some(
 def _progress(installation: Installation, stage: str) -> int:
     """How many source records a stage has worked off, by what it has written."""
     if stage == "sink":
-        from tests.marks import sink_marks
+        from bench.marks import sink_marks
 
         return sum(sink_marks(installation.settings).values())
     return sum(installation.ends(OUTPUT[stage]).values())
@@ -168,9 +168,9 @@ def _replays(installation: Installation, outcome: Outcome) -> None:
     """For each kill: how many records its successor wrote again (or, for the sink, ranges it adopted)."""
     for kill in outcome.kills:
         if kill.stage == "sink":
-            from tests.marks import adopted_after
+            from bench.marks import attempts_after
 
-            kill.replayed = adopted_after(installation.settings, kill.output_ends)
+            kill.replayed = attempts_after(installation.settings, kill.output_ends)
             continue
         before: dict[int, int] = {}
         for message in installation.read(OUTPUT[kill.stage]):

@@ -17,8 +17,9 @@ from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-from pipeline.redaction import chunks, recognizers
+from pipeline.redaction import chunks, gates, recognizers
 from pipeline.redaction.errors import EngineError
+from pipeline.redaction.gates import Gates
 from pipeline.redaction.hardening import harden
 from pipeline.redaction.language import Language
 from pipeline.redaction.values import RECOGNISER_ERROR, TOO_LONG, Answer, Finding, RedactionConfig
@@ -57,10 +58,12 @@ class Engine:
         self._watch = harden(config.regex_timeout_s)
         self._language = Language(config)
         self._patterns = recognizers.load(config)
+        gates_pinned = config.gates and gates.digest(self._patterns) == gates.PINNED
         self._spacy = SpacyRecognizer(
             supported_language=config.language, supported_entities=self._language.get_supported_entities()
         )
         self._select_entities()
+        self._gates = Gates(self._patterns, pinned=gates_pinned)
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
         self._lock = threading.Lock()
@@ -172,10 +175,12 @@ class Engine:
             artifacts = self._language.artifacts(doc)
         results: list[Any] = []
         needs_context = False
-        for recognizer in self._patterns:
-            found = recognizer.analyze(text, self._entities, artifacts)
+        for recognizer, part, offset in self._gates.work(text):
+            found = recognizer.analyze(part, self._entities, artifacts)
             if found:
                 for result in found:
+                    result.start += offset
+                    result.end += offset
                     result.recognition_metadata = {
                         result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
                         **(result.recognition_metadata or {}),

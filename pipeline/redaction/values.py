@@ -61,6 +61,7 @@ class RedactionConfig:
         entities: the types to look for; None is Presidio's default set (all, without ORGANIZATION).
         extra_recognizers: recognisers of yours as `package.module:Class`, classes derived from Presidio's
             `EntityRecognizer` that can be made without arguments.
+        gates: skip recognisers where they cannot find anything; the findings are the same without.
         regex_timeout_s: processor time one pattern may take on one piece of text.
         timeout_base_s: a worker may take this long for any request, and `timeout_s_per_kilochar` more for each 1,000
             characters of it. Then it is killed and the guilty text replaced. Ample on purpose: it bounds damage, not
@@ -80,6 +81,7 @@ class RedactionConfig:
     score_threshold: float = 0.0
     entities: tuple[str, ...] | None = None
     extra_recognizers: tuple[str, ...] = ()
+    gates: bool = True
     regex_timeout_s: float = 1.0
     timeout_base_s: float = 3.0
     timeout_s_per_kilochar: float = 0.3

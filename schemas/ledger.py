@@ -1,0 +1,156 @@
+"""The ledger (`tokentrail.ledger.v1`): what stands on `llm.ledger`, one partition beside each raw partition.
+
+A record says what somebody did or is about to do with ranges of source positions. Whether it counts is decided by its
+place in the log and by nothing else: the fold is `pipeline.audit.ledger.accept`. A record never names a predecessor;
+it carries the state that its writer had folded up to ledger offset `seen`. That is true whoever wrote it, because it
+follows from the log alone, so that reading the tail is enough to go on.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Cell(msgspec.Struct, frozen=True, array_like=True):
+    """One ClickHouse partition of one table; `week` is its Monday, `2026-11-16`."""
+
+    table: str
+    retention_days: int
+    week: str
+
+    def __str__(self) -> str:
+        return f"{self.table} ({self.retention_days} days, week of {self.week})"
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """What one range puts into one cell: how many rows, and the root over their leaves (hexadecimal)."""
+
+    cell: Cell
+    rows: int
+    root: str
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A range of source positions that is about to be inserted; accepted, it is owed.
+
+    Attributes:
+        range: Number of the range in this partition, from 1.
+        attempt: From 1; an adopter, or the owner itself with a new deadline, takes the next.
+        deadline_ms: Server time after which ClickHouse refuses this attempt's inserts.
+        epoch: Incarnation of the raw topic.
+        first: First source offset.
+        next: Source offset after the last.
+        input_epoch: Incarnation of `llm.calls`.
+        input_first: Offset in `llm.calls` from which on the range was read.
+        input_next: Offset in `llm.calls` at which to read on.
+        counts: Positions by type of record; together `next - first`.
+        gaps: Stretches that the log proves to be gone, as (first, last).
+        parts: What goes where; a range without parts is done when it is accepted.
+        refused: (offset, table) of rows that ClickHouse cannot take; each is a dead letter instead.
+        leaf: Version of leaves and roots.
+    """
+
+    range: int
+    attempt: int
+    deadline_ms: int
+    epoch: int
+    first: int
+    next: int
+    input_epoch: int
+    input_first: int
+    input_next: int
+    counts: dict[str, int]
+    parts: tuple[Part, ...]
+    gaps: tuple[tuple[int, int], ...] = ()
+    refused: tuple[tuple[int, str], ...] = ()
+    leaf: int = 1
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Every row of the range stands in ClickHouse."""
+
+    range: int
+    attempt: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The writer takes the partition over from `after`; from here on only its ranges are accepted."""
+
+    after: str
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """The end of a cell: how many rows of this source partition it held, and the root over their parts' roots."""
+
+    cell: Cell
+    rows: int
+    root: str
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """Rows that were erased because a person asked; their leaves stay in the roots.
+
+    Attributes:
+        request: Id of the request.
+        cells: Where rows were deleted.
+        positions: (epoch, offset) of the rows.
+        done: False: about to be deleted.
+    """
+
+    request: str
+    cells: tuple[Cell, ...]
+    positions: tuple[tuple[int, int], ...]
+    done: bool
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the accepted records of one partition amount to.
+
+    Attributes:
+        head: Hash chain over the accepted records, hexadecimal.
+        accepted: How many there are.
+        owner: Whose ranges are accepted; empty before the first claim.
+        epoch: Incarnation of the raw topic that `next` is in; 0 before the first range.
+        next: Source offset after the last finished range.
+        input_epoch: Incarnation of `llm.calls` that `input_next` is in.
+        input_next: Offset in `llm.calls` to read on at.
+        range: Number of the last finished range.
+        reached: Source offset after the last position that any accepted INTENT of this epoch named: below it rows may
+            stand although their range is not finished.
+        open: The range that is owed.
+        expiring: Cells that are being dropped: nothing may be put into them.
+    """
+
+    head: str
+    accepted: int = 0
+    owner: str = ""
+    epoch: int = 0
+    next: int = 0
+    input_epoch: int = 0
+    input_next: int = 0
+    range: int = 0
+    reached: int = 0
+    open: Intent | None = None
+    expiring: tuple[Cell, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.ledger.v1"):
+    """One ledger record: one or more steps, accepted or rejected together, taken in the order of the fields.
+
+    Attributes:
+        partition: Source partition.
+        owner: Who writes (unique for every start of a process).
+        seen: Ledger offset up to which the writer had folded.
+        state: What it had folded to.
+    """
+
+    partition: int
+    owner: str
+    seen: int
+    state: State
+    claim: Claim | None = None
+    done: Done | None = None
+    intent: Intent | None = None
+    expiring: Expiry | None = None
+    expired: Expiry | None = None
+    erased: Erasure | None = None

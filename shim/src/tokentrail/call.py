@@ -33,7 +33,7 @@ def _harmless(method: _Method) -> _Method:
     """Keep the application unharmed by what the method does or is given, wrong arguments too; the trail is told."""
 
     @functools.wraps(method)
-    def guarded(self: Call, *args: Any, **kwargs: Any) -> None:
+    def guarded(self: Call, /, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception as fault:
@@ -69,19 +69,22 @@ class Call:
     def set(self, /, **fields: Any) -> None:
         """Set fields of the event, for example `response_model=` or `parameters=`. None leaves a field as it is."""
         for name, value in fields.items():
-            if value is None:
-                continue
-            if name == "tags":
-                for key, word in dict(value).items():
-                    self.tag(key, word)
-            elif name == "status":
-                self.status(value)
-            elif name in ("input", "output") and isinstance(value, (list, tuple)):
-                self._fields[name] = list(value)  # the application will append to the messages that it sent
-            elif name in _TEXTS:
-                self._fields[name] = _text(value)
-            else:
-                self._fields[name] = value
+            if value is not None:
+                self._put(name, value)
+
+    @_harmless
+    def _put(self, name: str, value: Any) -> None:
+        if name == "tags":
+            for key, word in dict(value).items():
+                self.tag(key, word)
+        elif name == "status":
+            self.status(value)
+        elif name in ("input", "output") and isinstance(value, (list, tuple)):
+            self._fields[name] = list(value)  # the application will append to the messages that it sent
+        elif name in _TEXTS:
+            self._fields[name] = _text(value)
+        else:
+            self._fields[name] = value
 
     @_harmless
     def input(self, messages: Any) -> None:

@@ -83,12 +83,13 @@ def _cut_texts(body: dict[str, Any], excess_bytes: int, notes: list[dict[str, An
         if excess_bytes <= 0:
             return
         note = _note(path, place[key], hasher)
-        cost_bytes = len(orjson.dumps(note)) + len(MARKER.encode()) + 1
-        if size_bytes - _MIN_TEXT_BYTES <= cost_bytes:
+        note_bytes = len(orjson.dumps(note)) + 1
+        spare_bytes = size_bytes - note_bytes - len(MARKER.encode())
+        if spare_bytes <= _MIN_TEXT_BYTES:
             return  # the texts from here on are too short to win anything
-        place[key] = _head(place[key], max(size_bytes - excess_bytes - cost_bytes, _MIN_TEXT_BYTES)) + MARKER
+        place[key] = _head(place[key], max(spare_bytes - excess_bytes, _MIN_TEXT_BYTES)) + MARKER
         notes.append(note)
-        excess_bytes -= size_bytes - _size(place[key]) - cost_bytes
+        excess_bytes -= size_bytes - _size(place[key]) - note_bytes
 
 
 def _find(texts: list[_Text], value: Any, path: str, place: dict[str, Any] | list[Any], key: Any) -> None:

@@ -137,10 +137,20 @@ def _set_right(body: dict[str, Any], name: str) -> None:
         del body[name]
     elif name == "id":
         body["id"] = _identifier(value)
-    elif name == "ts" and isinstance(value, datetime.datetime):
-        body["ts"] = int(value.timestamp() * 1000)
-    elif name == "ts" and isinstance(value, float):
-        body["ts"] = int(value)
+    elif name == "ts" and value.__class__ is not int:
+        body["ts"] = _milliseconds(value)
+
+
+def _milliseconds(value: Any) -> Any:
+    """A `ts` in other clothes (a datetime, which naive means local time, ISO 8601, a float) as whole milliseconds."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return value
+    if isinstance(value, datetime.datetime):
+        return int(value.timestamp() * 1000)
+    return int(value) if isinstance(value, float) else value
 
 
 def _is_record(event: object) -> bool:

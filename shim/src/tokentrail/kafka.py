@@ -9,6 +9,7 @@ from typing import Any, Callable
 from confluent_kafka import KafkaError, Producer
 
 DELIVERY_TIMEOUT_MS = 120_000
+_LOG = logging.getLogger("tokentrail")
 _LIBRARY_LOG = logging.getLogger("tokentrail.librdkafka")
 
 FIXED = frozenset(
@@ -57,6 +58,8 @@ def settings(
         "message.max.bytes": max(1_000_000, max_event_bytes + 65_536),
     }
     chosen.update((name, value) for name, value in extra.items() if name not in FIXED)
+    for name in FIXED.intersection(extra):
+        _LOG.warning("tokentrail: the Kafka setting %s is the shim's own, what was given is ignored", name)
     chosen.update(
         {
             "partitioner": "murmur2_random",

@@ -1,8 +1,8 @@
 """Start, fork and end of outboxes in a process. The only module with state of its own: which outboxes are live.
 
-A fork leaves the child librdkafka's memory without its threads. Destroying such a producer waits for them (a second with
-glibc), so the child lets it stand and makes its own at its first event. At exit all outboxes are flushed at the same
-time, which is bounded.
+A fork leaves the child librdkafka's memory without its threads. Destroying such a producer waits for them (a second
+with glibc), so the child lets it stand and makes its own at its first event. At exit all outboxes are flushed at the
+same time, which is bounded.
 """
 
 from __future__ import annotations

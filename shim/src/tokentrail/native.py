@@ -6,7 +6,9 @@ must be a real thread, and what it shares with the application must be a real lo
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from typing import Any, Callable
@@ -35,6 +37,14 @@ def start_thread(target: Callable[[], None]) -> None:
         RuntimeError: when the system or a finalising interpreter gives no thread.
     """
     original("_thread", "start_new_thread")(target, ())
+
+
+def was_ctrl_c() -> bool:
+    """Whether a Python signal handler that has just raised in this thread can only have been that of Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    return [handler for handler in handlers if callable(handler)] == [signal.default_int_handler]
 
 
 def pause(seconds: float) -> None:

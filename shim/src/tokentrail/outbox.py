@@ -22,7 +22,7 @@ from . import kafka
 from ._version import LIBRARY
 from .encode import Encoded
 from .ids import new_id
-from .native import new_lock
+from .native import new_lock, was_ctrl_c
 from .stats import Stats
 
 SCHEMA = "tokentrail.event.v1"
@@ -185,6 +185,13 @@ class Outbox:
     def _refused_at_once(self, error: Exception) -> bool:
         if isinstance(error, BufferError):
             return self.lose(False, "buffer_full")
+        if isinstance(error, TypeError):
+            # What we hand over has the right types. While it reads headers, confluent-kafka looks for pending signals,
+            # and puts this error in the place of what a signal handler raises.
+            self.lose(False, "interrupted")
+            if was_ctrl_c():
+                raise KeyboardInterrupt from None
+            return False
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if not isinstance(cause, KafkaError):
             return self.lose(True, "internal", error)

@@ -1,4 +1,4 @@
-"""For the tests of applications: a trail that keeps its events instead of sending them. Needs no Kafka and no thread."""
+"""For the tests of applications: a trail that keeps its events instead of sending them, without Kafka or a thread."""
 
 from __future__ import annotations
 

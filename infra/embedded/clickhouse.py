@@ -15,13 +15,12 @@ from xml.sax.saxutils import escape
 
 from infra.embedded import passwords
 from infra.embedded.clickhouse_http import ask
-from infra.embedded.clickhouse_users import OWNER, USERS, users_xml
+from infra.embedded.clickhouse_users import OWNER, USERS, embedded_users_xml
 from infra.embedded.errors import UnsupportedPlatform
 from infra.embedded.folder import Folder, write_private
 from infra.embedded.ports import HOST
 
 SERVER_MEMORY_BYTES = 2 * 1024**3
-QUERY_MEMORY_BYTES = 1 * 1024**3
 
 _CONFIG_XML = """\
 <clickhouse>
@@ -78,7 +77,7 @@ class ClickHouse:
             )
         hashes = {user: passwords.sha256_hex(word) for user, word in passwords.ensure(self._folder, USERS).items()}
         users_file = self._home / "users.xml"
-        write_private(users_file, users_xml(hashes, query_memory_bytes=QUERY_MEMORY_BYTES))
+        write_private(users_file, embedded_users_xml(hashes))
         config = _CONFIG_XML.format(
             host=HOST, port=self.port, users=escape(str(users_file)), memory_bytes=SERVER_MEMORY_BYTES
         )

@@ -30,7 +30,7 @@ _COUNT_OTHERS = f"SELECT count() - 1 FROM system.processes WHERE query NOT LIKE 
 
 # On a stop, queries of others may go on for this long, and then the server has this long to close.
 OTHERS_LIMIT_S = 3.0
-CLOSE_LIMIT_S = 1.5
+CLOSE_LIMIT_S = 0.75
 
 
 def main(parent_pid: int, folder: Folder, port: int) -> int:

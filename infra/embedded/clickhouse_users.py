@@ -75,9 +75,24 @@ _DEFAULT_USER = """\
     <default>
       <password></password>
       <networks><ip>127.0.0.1</ip></networks>
-      <profile>default</profile><quota>itself</quota>
+      <profile>default</profile>
+      <quota>itself</quota>
       <grants><query>GRANT SYSTEM LISTEN ON *.*</query></grants>
     </default>
+"""
+_QUOTA = "    <default/>\n"
+_DEFAULT_QUOTA = "    <itself><interval><duration>2000000000</duration><queries>2</queries></interval></itself>\n"
+
+_USER = """\
+    <{user}>
+      {password}
+      <networks><ip>{network}</ip></networks>
+      <profile>{profile}</profile>
+      <quota>default</quota>
+      <grants>
+{grants}
+      </grants>
+    </{user}>
 """
 
 _USERS_XML = """\
@@ -97,31 +112,50 @@ _USERS_XML = """\
     </reader>
   </profiles>
   <quotas>
-    <default/>
-    <itself><interval><duration>2000000000</duration><queries>2</queries></interval></itself>
-  </quotas>
+{quotas}  </quotas>
   <users>
 {users}  </users>
 </clickhouse>
 """
 
+QUERY_MEMORY_BYTES = 1 * 1024**3
 
-def users_xml(password_hashes: Mapping[str, str], *, query_memory_bytes: int) -> str:
-    """Return the content of `users.xml`.
+
+def embedded_users_xml(password_hashes: Mapping[str, str]) -> str:
+    """Return `users.xml` of the embedded server, reached from this machine only.
 
     Args:
         password_hashes: SHA-256 of each user's password, in hex.
-        query_memory_bytes: what one query may use.
     """
-    users = _DEFAULT_USER + "".join(_user_xml(user, password_hashes[user]) for user in USERS)
-    return _USERS_XML.format(users=users, query_memory_bytes=query_memory_bytes)
+    users = [
+        _user(name, f"<password_sha256_hex>{password_hashes[name]}</password_sha256_hex>", network="127.0.0.1")
+        for name in USERS
+    ]
+    return _USERS_XML.format(
+        users=_DEFAULT_USER + "".join(users), quotas=_QUOTA + _DEFAULT_QUOTA, query_memory_bytes=QUERY_MEMORY_BYTES
+    )
 
 
-def _user_xml(user: str, password_hash: str) -> str:
-    grants = "".join(f"<query>{escape(grant)}</query>" for grant in GRANTS[user])
-    profile = "default" if user in _WRITERS else "reader"
-    return (
-        f"    <{user}><password_sha256_hex>{password_hash}</password_sha256_hex>"
-        f"<networks><ip>127.0.0.1</ip></networks><profile>{profile}</profile><quota>default</quota>"
-        f"<grants>{grants}</grants></{user}>\n"
+def container_users_xml() -> str:
+    """Return a `users.d` file for a ClickHouse container: the same users; hashes come from its environment."""
+    users = [_user(name, f'<password_sha256_hex from_env="{hash_variable(name)}"/>', network="::/0") for name in USERS]
+    return _USERS_XML.format(
+        users='    <default remove="remove"/>\n' + "".join(users),
+        quotas=_QUOTA,
+        query_memory_bytes=QUERY_MEMORY_BYTES,
+    )
+
+
+def hash_variable(user: str) -> str:
+    """Return the environment variable that holds the SHA-256 of a user's password in a container."""
+    return f"TOKENTRAIL_SHA256_{user.upper()}"
+
+
+def _user(user: str, password: str, *, network: str) -> str:
+    return _USER.format(
+        user=user,
+        password=password,
+        network=network,
+        profile="default" if user in _WRITERS else "reader",
+        grants="\n".join(f"        <query>{escape(grant)}</query>" for grant in GRANTS[user]),
     )

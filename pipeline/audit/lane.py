@@ -134,6 +134,11 @@ class Lane:
         return offer
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Epoch and offset of the source position that is taken next."""
+        return self.mark.epoch, self.mark.next_offset
+
+    @property
     def owes_done(self) -> bool:
         """Whether a range stands in ClickHouse that the ledger does not know to be done."""
         open_ = self.ledger.state.open

@@ -17,6 +17,9 @@ assert sys.byteorder == "little", "the Native format is little-endian, and so mu
 
 Encoder = Callable[[Sequence[Any]], bytes]
 
+# What `block` raises for a value that does not fit its column (UnicodeEncodeError is a ValueError).
+MISFIT: Final = (ValueError, TypeError, OverflowError)
+
 # Serialization version of LowCardinality, which stands before the column, and the flags of a block that brings its
 # whole dictionary with it.
 _WORDS_VERSION: Final = (1).to_bytes(8, "little")
@@ -28,7 +31,7 @@ def block(table: Table, rows: Sequence[tuple[Any, ...]]) -> bytes:
     """All rows as one block.
 
     Raises:
-        ValueError, TypeError, OverflowError: A value does not fit its column (UnicodeEncodeError is a ValueError).
+        MISFIT: A value does not fit its column.
     """
     parts = [varint(len(table.columns)), varint(len(rows))]
     for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
@@ -43,7 +46,7 @@ def misfits(table: Table, rows: Sequence[tuple[Any, ...]]) -> list[int]:
     for index, row in enumerate(rows):
         try:
             block(table, [row])
-        except (ValueError, TypeError, OverflowError):
+        except MISFIT:
             found.append(index)
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.audit.tables import Column, Kind, Table
+from pipeline.audit.tables import TABLES, Column, Kind, Table
 from pipeline.storage.client import Client
 
 _READ: Final[dict[Kind, str]] = {
@@ -49,16 +49,16 @@ def offsets(client: Client, table: Table, retention_days: int, week: str, span: 
     return [offset for (offset,) in found]
 
 
-def highest(client: Client, tables: list[Table], epoch: int, partition: int, at_least: int) -> int | None:
-    """Highest offset at or beyond `at_least` that stands in any of the tables; None where there is none."""
+def highest(client: Client, partition: int, epoch: int, offset: int) -> tuple[int, int] | None:
+    """The highest (epoch, offset) of any chained row of a source partition, at or beyond this one; None without one."""
     union = " UNION ALL ".join(
-        f"SELECT offset FROM {client.database}.{table.name} "
-        "WHERE epoch = {epoch:UInt32} AND partition = {partition:UInt32} AND offset >= {first:UInt64}"
-        for table in tables
+        f"SELECT epoch, offset FROM {client.database}.{name} WHERE partition = {{partition:UInt32}} "
+        "AND (epoch > {epoch:UInt32} OR (epoch = {epoch:UInt32} AND offset >= {offset:UInt64}))"
+        for name in TABLES
     )
-    parameters = {"epoch": epoch, "partition": partition, "first": at_least}
-    ((count, found),) = client.rows(f"SELECT count(), max(offset) FROM ({union})", parameters)
-    return int(found) if count else None
+    parameters = {"epoch": epoch, "partition": partition, "offset": offset}
+    ((count, found),) = client.rows(f"SELECT count(), max((epoch, offset)) FROM ({union})", parameters)
+    return (int(found[0]), int(found[1])) if count else None
 
 
 _WHERE: Final = (

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS {database}.evaluations
     producer LowCardinality(String),
     producer_sequence Nullable(UInt64),
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days,
-    INDEX by_offset offset TYPE minmax GRANULARITY 1,
+    INDEX by_position (epoch, partition, offset) TYPE minmax GRANULARITY 1,
     INDEX by_about about TYPE bloom_filter(0.01) GRANULARITY 1,
     -- An insert names its deadline in log_comment; the server refuses it when it passes by later than that.
     CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS {database}.feedback
     producer LowCardinality(String),
     producer_sequence Nullable(UInt64),
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days,
-    INDEX by_offset offset TYPE minmax GRANULARITY 1,
+    INDEX by_position (epoch, partition, offset) TYPE minmax GRANULARITY 1,
     INDEX by_about about TYPE bloom_filter(0.01) GRANULARITY 1,
     CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
         <= ifNull(toInt64OrNull(extract(getSetting('log_comment'), 'deadline=([0-9]+)')), 9000000000000)
@@ -117,7 +117,7 @@ CREATE TABLE IF NOT EXISTS {database}.heartbeats
     last_sequence Nullable(Int64),
     closing Bool,
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days,
-    INDEX by_offset offset TYPE minmax GRANULARITY 1,
+    INDEX by_position (epoch, partition, offset) TYPE minmax GRANULARITY 1,
     CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
         <= ifNull(toInt64OrNull(extract(getSetting('log_comment'), 'deadline=([0-9]+)')), 9000000000000)
 )
@@ -144,7 +144,7 @@ CREATE TABLE IF NOT EXISTS {database}.dead_letters
     producer LowCardinality(String),
     producer_sequence Nullable(UInt64),
     retention_date Date32 MATERIALIZED toDate32(received_at) + retention_days,
-    INDEX by_offset offset TYPE minmax GRANULARITY 1,
+    INDEX by_position (epoch, partition, offset) TYPE minmax GRANULARITY 1,
     CONSTRAINT before_deadline CHECK toUnixTimestamp64Milli(nowInBlock64(3))
         <= ifNull(toInt64OrNull(extract(getSetting('log_comment'), 'deadline=([0-9]+)')), 9000000000000)
 )

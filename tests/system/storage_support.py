@@ -32,15 +32,14 @@ def settings_for(endpoints: Endpoints, user: str = "pipeline", **more: object) -
 
 
 @pytest.fixture(scope="session")
-def clickhouse_endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    folder = Path(tmp_path_factory.mktemp("clickhouse"))
-    with EmbeddedServers(folder, kafka=False) as servers:
-        yield servers.endpoints
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    with EmbeddedServers(Path(tmp_path_factory.mktemp("clickhouse")), kafka=False) as servers:
+        yield servers
 
 
 @pytest.fixture
-def storage_settings(clickhouse_endpoints: Endpoints) -> Settings:
-    return settings_for(clickhouse_endpoints)
+def storage_settings(clickhouse_server: EmbeddedServers) -> Settings:
+    return settings_for(clickhouse_server.endpoints)
 
 
 @pytest.fixture

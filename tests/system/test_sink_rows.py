@@ -1,0 +1,132 @@
+"""The sink on real Kafka and ClickHouse: every record becomes its rows once, whatever ends, stalls or refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+from audit_samples import awkward, call, gap, one_of_each, tick
+from sink_support import Sinks, until
+
+from infra.embedded.servers import EmbeddedServers
+
+pytest_plugins = ["storage_support", "transport_support", "sink_support"]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+
+def once(partition: int, offsets: range) -> Counter[tuple[int, int, int]]:
+    return Counter((1, partition, offset) for offset in offsets)
+
+
+def test_every_kind_of_record_becomes_its_rows_and_is_accounted_for(sinks: Sinks) -> None:
+    for partition in range(4):
+        sinks.send(one_of_each(partition=partition), partition)
+        sinks.send([call(offset, partition=partition) for offset in range(10, 200)], partition)
+    sinks.start()
+    sinks.wait()
+    assert sinks.counts() == {
+        "calls": 4 * 192,
+        "call_content": 4 * 193,
+        "evaluations": 4,
+        "feedback": 4,
+        "heartbeats": 4,
+        "dead_letters": 4,
+    }
+    state = sinks.ledger(2).state
+    assert (state.epoch, state.next) == (1, 200)
+
+
+def test_repeats_are_skipped_and_a_hole_waits_for_its_repair(sinks: Sinks) -> None:
+    sinks.start()
+    sinks.send([call(0), call(1), call(5), call(6)])
+    until("what precedes the hole is done", lambda: sinks.ledger().state.next == 2)
+    sinks.send([call(0), call(1), call(2), call(3), call(4), call(5), call(6), call(7)])
+    until("the repair is done", lambda: sinks.ledger().state.next == 8)
+    assert sinks.positions() == once(0, range(8))
+
+
+def test_silence_is_not_announced_at_once_but_joined(sinks: Sinks) -> None:
+    sinks.start()
+    until("the partition is claimed", lambda: sinks.ledger().state.owner)
+    claimed = sinks.ledger().end
+    for offset in range(5):
+        sinks.send([tick(offset)])
+        time.sleep(0.3)
+    sinks.send([call(5), gap(6, 8), tick(9)])
+    until("the call is done", lambda: sinks.ledger().state.next >= 6)
+    assert sinks.ledger().end <= claimed + 3, "an INTENT and a DONE, no record for a tick"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_again_and_again_at_any_time_it_stores_every_record_once(sinks: Sinks, seed: int) -> None:
+    total = 3_000
+    kills = 0
+    sinks.start("sink-0")
+    for start in range(0, total, 500):
+        for partition in range(2):
+            sinks.send([call(offset, partition=partition) for offset in range(start, start + 500)], partition)
+        if start % 1000 == 500:
+            behind = sinks.ledger(0).state.next
+            until("it moves", lambda seen=behind: sinks.ledger(0).end and sinks.ledger(0).state.next >= seen)
+            process = sinks.processes[f"sink-{kills}"]
+            time.sleep(0.05 * seed)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            sinks.start(f"sink-{kills}")
+    sinks.wait(90)
+    assert kills == 3
+    for table in ("calls", "call_content"):
+        assert sinks.positions(table) == once(0, range(total)) + once(1, range(total))
+
+
+def test_a_zombie_is_fenced_and_doubles_nothing(sinks: Sinks) -> None:
+    zombie = sinks.start("zombie")
+    sinks.send([call(offset) for offset in range(500)])
+    until("it works", lambda: sinks.ledger().state.next > 0)
+    os.kill(zombie.pid, signal.SIGSTOP)
+    sinks.send([call(offset) for offset in range(500, 1500)])
+    sinks.start("heir")
+    sinks.wait(60)
+    os.kill(zombie.pid, signal.SIGCONT)
+    sinks.send([call(offset) for offset in range(1500, 2000)])
+    sinks.wait(60)
+    assert sinks.positions() == once(0, range(2000))
+
+
+def test_an_outage_of_clickhouse_costs_nothing_but_delay(sinks: Sinks, clickhouse_server: EmbeddedServers) -> None:
+    sink = sinks.start()
+    sinks.send([call(offset) for offset in range(300)])
+    sinks.wait()
+    clickhouse_server.kill("clickhouse")
+    sinks.send([call(offset) for offset in range(300, 3_000)])
+    until("it notices", lambda: "a range is repeated" in sinks.output(), 30)
+    clickhouse_server.restart("clickhouse")
+    sinks.wait(60)
+    assert sink.poll() is None, "it retries in place"
+    assert sinks.positions() == once(0, range(3_000))
+
+
+def test_rows_that_clickhouse_refuses_for_ever_become_dead_letters_and_their_neighbours_go_on(sinks: Sinks) -> None:
+    sinks.client.command(f"ALTER TABLE {sinks.client.database}.calls ADD CONSTRAINT no_evil CHECK tenant != 'evil'")
+    evil = {3, 250, 251, 499}
+    sinks.send([call(offset, tenant="evil" if offset in evil else "acme") for offset in range(500)])
+    sinks.start()
+    sinks.wait(60)
+    assert set(sinks.positions()) == set(once(0, range(500))) - {(1, 0, offset) for offset in evil}
+    letters = sinks.client.rows(
+        f"SELECT offset, reason, path FROM {sinks.client.database}.dead_letters ORDER BY offset"
+    )
+    assert letters == [(offset, "row_refused", "calls") for offset in sorted(evil)]
+    assert max(sinks.positions("call_content").values()) == 1
+
+
+def test_a_value_that_fits_no_column_becomes_a_dead_letter(sinks: Sinks) -> None:
+    sinks.send([call(0), call(1, cost_nano_usd=2**63), awkward(2)])
+    sinks.start()
+    sinks.wait()
+    assert sinks.positions() == once(0, range(0, 3, 2))
+    assert sinks.positions("dead_letters") == once(0, range(1, 2))

@@ -16,12 +16,15 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from prometheus_client import start_http_server
 
+from infra.compose import healthy
 from infra.compose.prepare import prepare
 from infra.embedded.clickhouse_users import AUDITOR_TABLES, GRANTS, TEXT_TABLES, USERS, container_users_xml
 from infra.embedded.jars import KAFKA_VERSION
 from infra.embedded.kafka import SETTINGS
 from infra.embedded.passwords import sha256_hex
+from infra.embedded.ports import pick
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -72,6 +75,29 @@ def test_whatever_runs_for_long_has_a_healthcheck_and_starts_again(compose: dict
         service = compose["services"][name]
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
+
+
+def test_the_pipeline_is_healthy_only_while_every_stage_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOKENTRAIL_DATA_DIR", str(tmp_path))
+    assert healthy.main() == 1
+    server, thread = start_http_server(0, addr="127.0.0.1")
+    try:
+        answering = {"sink": {"pid": 1, "metrics_port": server.server_port, "restarts": 0}}
+        for stages, code in (
+            (answering, 0),
+            (answering | {"redact": {"pid": 2, "metrics_port": pick(None), "restarts": 3}}, 1),
+            ({}, 1),
+        ):
+            (tmp_path / "stages.json").write_text(json.dumps({"supervisor": 1, "stages": stages}))
+            capsys.readouterr()
+            assert healthy.main() == code, stages
+            assert ("redact" in capsys.readouterr().out) == ("redact" in stages)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_stages_start_after_the_servers_are_healthy_and_migrated(compose: dict[str, Any]) -> None:

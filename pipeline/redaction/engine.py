@@ -18,6 +18,7 @@ from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
 from pipeline.redaction import chunks, gates, recognizers
+from pipeline.redaction.context import Context
 from pipeline.redaction.errors import EngineError
 from pipeline.redaction.gates import Gates
 from pipeline.redaction.hardening import harden
@@ -66,6 +67,7 @@ class Engine:
         self._gates = Gates(self._patterns, pinned=gates_pinned)
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
+        self._context = Context(self._language, [*self._patterns, self._spacy])
         self._lock = threading.Lock()
         self.manifest = self._digest()
         self._score_threshold = 0.0  # the self-test is about recognisers, whatever the threshold
@@ -190,10 +192,10 @@ class Engine:
         if self._ner:
             results.extend(self._spacy.analyze(text, self._entities, self._language.spans(doc)))
         if results and (needs_context or self._eager):
-            if artifacts is None:
-                doc = doc if doc is not None else self._language.tokenize(text)
-                artifacts = self._language.artifacts(doc)
-            results = self._with_context(text, results, artifacts)
+            if self._eager:
+                results = self._with_context(text, results, artifacts)
+            else:
+                self._context.enhance(text, results)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
         findings = [
             Finding(str(r.entity_type), int(r.start), int(r.end), float(r.score))
@@ -211,7 +213,7 @@ class Engine:
         """Scores raised by words before a finding, by the recogniser's own rule and then by the common one."""
         recognizers_used = [*self._patterns, self._spacy] if self._ner else self._patterns
         enhanced: list[Any] = []
-        for recognizer in recognizers_used if self._eager else ():
+        for recognizer in recognizers_used:
             own = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] == recognizer.id]
             others = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] != recognizer.id]
             enhanced.extend(
@@ -225,7 +227,7 @@ class Engine:
             )
         enhanced_results: list[Any] = self._enhancer.enhance_using_context(
             text=text,
-            raw_results=enhanced if self._eager else results,
+            raw_results=enhanced,
             nlp_artifacts=artifacts,
             recognizers=recognizers_used,
             context=None,

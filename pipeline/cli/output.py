@@ -54,10 +54,16 @@ def table(
     grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name in columns:
         unit = units.get(name, "text")
-        grid.add_column(name.replace("_", " "), justify="right" if unit in RIGHT else "left", overflow="fold")
+        grid.add_column(heading(name, unit), justify="right" if unit in RIGHT else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(shown(value, units.get(name, "text"))) for name, value in zip(columns, row, strict=True)))
     console().print(grid)
+
+
+def heading(name: str, unit: Unit) -> str:
+    """A column's name in words; a unit at its end goes where the values carry their own."""
+    ends = {"ms": "_ms", "money": "_usd"}
+    return name.removesuffix(ends.get(unit, "")).replace("_", " ")
 
 
 def console() -> Any:

@@ -23,7 +23,14 @@ AUDITOR_TABLES = (
     "late_events",
     "schema_migrations",
 )
-AUDITOR_VIEWS = ("cost_by_tenant", "cost_by_feature_daily", "latency_by_model_hourly", "calls_by_id")
+AUDITOR_VIEWS = (
+    "cost_by_tenant",
+    "cost_by_feature_daily",
+    "latency_by_model_hourly",
+    "calls_by_id",
+    "anomalies_now",
+    "producer_loss",
+)
 TEXT_TABLES = ("call_content",)
 
 

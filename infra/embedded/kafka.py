@@ -22,6 +22,7 @@ from infra.embedded.ports import HOST
 FORMAT_LIMIT_S = 60.0
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 
+# Paths are relative to the working folder: Kafka reads a list where a folder's name has a comma.
 # Why, where it is not plain from the name:
 # - group.min.session.timeout.ms: a killed worker must be noticed in seconds.
 # - metadata.max.idle.interval.ms: without followers nobody needs a no-op record twice a second.
@@ -37,7 +38,7 @@ advertised.listeners=PLAINTEXT://{host}:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-log.dirs={data}
+log.dirs=data
 auto.create.topics.enable=false
 auto.leader.rebalance.enable=false
 message.max.bytes={message_max_bytes}
@@ -71,8 +72,8 @@ LOGGING = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="WARN" shutdownHook="disable">
   <Appenders>
-    <RollingFile name="file" fileName="{logs}/kafka.log" filePattern="{logs}/kafka.log.%i">
-      <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} %m%n"/>
+    <RollingFile name="file" fileName="../logs/kafka.log" filePattern="../logs/kafka.log.%i">
+      <PatternLayout pattern="%d{ISO8601} %-5p %c{1} %m%n"/>
       <Policies><SizeBasedTriggeringPolicy size="5 MB"/></Policies>
       <DefaultRolloverStrategy max="2"/>
     </RollingFile>
@@ -123,19 +124,18 @@ class Kafka:
             host=HOST,
             port=self.port,
             controller_port=self._controller_port,
-            data=self._data,
             message_max_bytes=MESSAGE_MAX_BYTES,
         )
         write_private(self._settings, settings)
-        write_private(self._home / "log4j2.xml", LOGGING.format(logs=self._folder.logs))
+        write_private(self._home / "log4j2.xml", LOGGING)
         properties = (
             f"-Djava.io.tmpdir={scratch}",
-            f"-Dlog4j2.configurationFile={self._home}/log4j2.xml",
+            "-Dlog4j2.configurationFile=log4j2.xml",
             f"-XX:ErrorFile={self._folder.logs}/java-crash.log",
         )
         if not (self._data / "meta.properties").exists():
             self._format(properties)
-        return self._runtime.command(properties, "kafka.Kafka", str(self._settings))
+        return self._runtime.command(properties, "kafka.Kafka", self._settings.name)
 
     def _format(self, properties: tuple[str, ...]) -> None:
         if (self._data / "__cluster_metadata-0").exists():
@@ -145,13 +145,14 @@ class Kafka:
             )
         # A format that a kill interrupted is begun anew.
         shutil.rmtree(self._data, ignore_errors=True)
-        arguments = ("format", "-t", _new_cluster_id(), "-c", str(self._settings))
+        arguments = ("format", "-t", _new_cluster_id(), "-c", self._settings.name)
         done = subprocess.run(
             self._runtime.command(properties, "kafka.tools.StorageTool", *arguments),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
             env=bare_environment(),
+            cwd=self._home,
             timeout=FORMAT_LIMIT_S,
             check=False,
         )

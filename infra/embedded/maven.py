@@ -52,7 +52,7 @@ class Fetcher:
         except ImportError:
             raise UnsupportedPlatform("Fetching Kafka needs the package jgo (extra 'embedded').") from None
         self._folder = folder
-        self._repository = repository or "Maven Central"
+        self._repository = _without_login(repository) or "Maven Central"
         self._progress = progress
         # A mirror is an address, or a folder laid out as a Maven repository.
         is_folder = bool(repository) and "://" not in repository
@@ -105,6 +105,13 @@ class Fetcher:
             staged = self._folder / f".{jar.file_name}.part"
             shutil.copyfile(path, staged)
             staged.replace(self._folder / jar.file_name)
+
+
+def _without_login(repository: str) -> str:
+    """The address as it may be shown: a mirror's user and password stay out of messages and logs."""
+    scheme, separator, rest = repository.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _may_pass(error: Exception) -> bool:

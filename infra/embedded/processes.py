@@ -11,6 +11,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -35,7 +36,8 @@ def identify(pid: int) -> ProcessId | None:
 def started_at(pid: int) -> str | None:
     """Return when the process started, in the system's own notation; None if it does not run.
 
-    Linux counts clock ticks since boot (`proc(5)`, field 22 of `stat`); elsewhere `ps` is asked.
+    Linux counts clock ticks since boot (`proc(5)`, field 22 of `stat`), so the boot belongs to it; elsewhere `ps` is
+    asked.
     """
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
@@ -44,10 +46,19 @@ def started_at(pid: int) -> str | None:
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
-        return None if fields[0] in ("Z", "X") else fields[19]
+        return None if fields[0] in ("Z", "X") else f"{_boot()} {fields[19]}"
     answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, started = answer.stdout.strip().partition(" ")
     return None if not started or state.startswith("Z") else " ".join(started.split())
+
+
+@cache
+def _boot() -> str:
+    """This boot's random id, or nothing where the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def end(process: ProcessId, *, grace_s: float) -> None:

@@ -231,6 +231,17 @@ def test_start_stop_start_keeps_data_ports_and_passwords(tmp_path: Path) -> None
         assert set(again.pids()) == {"kafka", "clickhouse"}
 
 
+def test_a_folder_with_an_awkward_name_works(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path / "my data, höchst privat & 'quoted' <x>") as servers:
+        make_table(servers.endpoints)
+        add_row(servers.endpoints, 1)
+        assert rows(servers.endpoints) == [1]
+        make_topic(servers.endpoints)
+        add_record(servers.endpoints, b"one")
+        assert records(servers.endpoints) == [b"one"]
+        assert "Kafka Server started" in (servers.endpoints.data_dir / "logs" / "kafka.log").read_text()
+
+
 def test_a_port_that_was_asked_for_and_is_taken_is_refused_by_number(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -148,6 +148,13 @@ def test_an_unreachable_mirror_is_one_clear_sentence(monkeypatch: pytest.MonkeyP
     )
 
 
+def test_a_mirrors_login_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(REPOSITORY_SETTING, f"http://me:hunter2@127.0.0.1:{pick(None)}/maven2")
+    with pytest.raises(NoNetwork, match=r"from http://127\.0\.0\.1:\d+/maven2 ") as caught:
+        jars.ensure(print, cache=tmp_path, wanted=WANTED[:1])
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_jar_that_the_mirror_lacks_is_named(mirror: Mirror, tmp_path: Path) -> None:
     del mirror.files["/" + place_of("com.example:third:3")]
     with pytest.raises(NoNetwork, match=r"third-3\.jar could not be fetched .*it is not there"):

@@ -38,7 +38,9 @@ class Hasher:
     """Keyed BLAKE2b of 16 bytes: equal texts have equal hashes, and without the key no guess can be tried."""
 
     def __init__(self, key: bytes | str | None) -> None:
-        raw = os.urandom(32) if not key else parse_key(key)
+        if not isinstance(key, (bytes, str, type(None))):
+            raise TypeError(f"hash_key must be bytes or str, not {type(key).__name__}")
+        raw = parse_key(key) if key else os.urandom(32)
         self._key = raw if len(raw) <= 64 else hashlib.blake2b(raw).digest()
 
     def __call__(self, text: str | bytes) -> str:

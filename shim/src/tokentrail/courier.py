@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from confluent_kafka import Producer
 
@@ -28,6 +29,7 @@ class Courier:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._beats = 0
+        self._beat_at = 0.0
         self._told_lost = 0
         self._tell_losses_at = 0.0
         self._tell_error_at = 0.0
@@ -38,32 +40,37 @@ class Courier:
         try:
             self._serve()
             self._close()
-        except Exception:
-            _LOG.exception("tokentrail: the background thread failed; what is on its way counts as dropped")
+        except Exception as error:
+            outbox.last_error = f"background thread: {type(error).__name__}"
         finally:
             outbox.request_close(time.monotonic())
             outbox.give_up()
             outbox.producer = None  # destroys it, here and not in the application's thread
-            self._tell(time.monotonic(), last=True)
+            with suppress(Exception):
+                self._tell(time.monotonic(), last=True)
             outbox.finished = True
 
     def _serve(self) -> None:
         outbox = self._outbox
-        heartbeat_s = outbox.plan.heartbeat_s
-        beat_at = time.monotonic() + heartbeat_s
+        self._beat_at = time.monotonic() + outbox.plan.heartbeat_s
         look_at = 0.0
         while outbox.close_by is None:
             self._poll(outbox.producer, _POLL_S)
             now = time.monotonic()
-            if now < look_at:
-                continue
-            look_at = now + _POLL_S
-            if outbox.fatal:
-                self._replace()
-            if heartbeat_s and now >= beat_at:
-                self._beat(closing=False)
-                beat_at = now + heartbeat_s
-            self._tell(now)
+            if now >= look_at:
+                look_at = now + _POLL_S
+                try:
+                    self._look_round(now)
+                except Exception as error:  # a logging handler of the application, for example
+                    outbox.last_error = f"background thread: {type(error).__name__}"
+
+    def _look_round(self, now: float) -> None:
+        if self._outbox.fatal:
+            self._replace()
+        if self._outbox.plan.heartbeat_s and now >= self._beat_at:
+            self._beat_at = now + self._outbox.plan.heartbeat_s
+            self._beat(closing=False)
+        self._tell(now)
 
     def _close(self) -> None:
         outbox = self._outbox
@@ -107,6 +114,8 @@ class Courier:
     def _tell(self, now: float, last: bool = False) -> None:
         stats = self._outbox.stats()
         if stats.lost > self._told_lost and (last or now >= self._tell_losses_at):
+            self._told_lost = stats.lost
+            self._tell_losses_at = now + _TELL_EVERY_S
             _LOG.warning(
                 "tokentrail: %d events lost so far (%d dropped, %d refused: %s); last error: %s",
                 stats.lost,
@@ -115,10 +124,8 @@ class Courier:
                 ", ".join(f"{reason} {count}" for reason, count in stats.by_reason.items()),
                 stats.last_error,
             )
-            self._told_lost = stats.lost
-            self._tell_losses_at = now + _TELL_EVERY_S
         error = self._outbox.kafka_error
         if stats.buffered and error is not None and now >= self._tell_error_at:
-            _LOG.warning("tokentrail: %d events are waiting for Kafka: %s", stats.buffered, error)
             self._outbox.kafka_error = None
             self._tell_error_at = now + _TELL_EVERY_S
+            _LOG.warning("tokentrail: %d events are waiting for Kafka: %s", stats.buffered, error)

@@ -19,6 +19,7 @@ from .call import Call
 from .content import MODES, Hasher
 from .encode import Encoder, Rejected
 from .outbox import Outbox, Plan
+from .plain import plain
 from .stats import Stats
 
 _LOG = logging.getLogger("tokentrail")
@@ -94,8 +95,8 @@ class Trail:
             max_buffer_bytes=max_buffer_bytes,
             max_buffer_events=max_buffer_events,
             flush_timeout_s=flush_timeout_s,
-            heartbeat_s=heartbeat_s or 0.0,
-            identity={"tenant": tenant or "_producer", **{k: v for k, v in own.items() if k != "tenant" and v}},
+            heartbeat_s=max(heartbeat_s or 0.0, 0.0),
+            identity=plain({"tenant": "_producer", **{name: value for name, value in own.items() if value}}),
         )
         unavailable = "" if enabled and (servers or "bootstrap.servers" in (kafka or {})) else "disabled"
         self._outbox = Outbox(plan, unavailable)
@@ -121,7 +122,9 @@ class Trail:
         try:
             if outbox.producer is None:
                 lifecycle.start(outbox)  # a forked child's first event
-            elif outbox.is_full():
+                if outbox.producer is None:
+                    return outbox.lose(False, outbox.unavailable or "closed")
+            if outbox.is_full():
                 return outbox.lose(False, "buffer_full")
             try:
                 encoded = self._encode(event)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from infra.embedded.errors import StartFailed, StartTimeout
+from infra.embedded import ports
+from infra.embedded.errors import PortTaken, StartFailed, StartTimeout
 from infra.embedded.leash import Spawner
 
 
@@ -20,6 +21,7 @@ class Server(Protocol):
     title: str
     leashed: bool
     port: int
+    all_ports: tuple[int, ...]
     log_file: Path
     output_file: Path
 
@@ -62,6 +64,7 @@ class Child:
 
         Raises:
             StartFailed: if its process ended.
+            PortTaken: if it ended because somebody else took its port.
             StartTimeout: if it did not answer in time.
         """
         deadline = time.monotonic() + START_LIMIT_S
@@ -76,8 +79,11 @@ class Child:
         self.check()
 
     def check(self) -> None:
-        """Raise `StartFailed` if the process has ended."""
+        """Raise `StartFailed` if the process has ended, `PortTaken` if because somebody was faster at its port."""
         if self.process.poll() is not None:
+            for port in self.server.all_ports:
+                if not ports.is_free(port):
+                    raise PortTaken(f"Port {port} was taken by another process while {self.server.title} started.")
             raise StartFailed(f"{self.server.title} ended while it started: {_last_words(self.server)}")
 
     def end(self, tell: Callable[[str], None]) -> None:

@@ -57,6 +57,7 @@ class ClickHouse:
     def __init__(self, folder: Folder, port: int) -> None:
         self._folder = folder
         self.port = port
+        self.all_ports: tuple[int, ...] = (port,)
         self._home = folder.clickhouse
         self.log_file = folder.logs / "clickhouse.out"
         self.output_file = folder.logs / "clickhouse.out"

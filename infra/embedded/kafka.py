@@ -97,6 +97,7 @@ class Kafka:
     def __init__(self, folder: Folder, port: int, controller_port: int, runtime: KafkaRuntime) -> None:
         self._folder = folder
         self.port = port
+        self.all_ports: tuple[int, ...] = (port, controller_port)
         self._controller_port = controller_port
         self._runtime = runtime
         self._home = folder.kafka

@@ -19,7 +19,7 @@ from typing import Literal, Self
 from infra.embedded import kafka_class_cache, kafka_runtime, passwords, ports, processes, state
 from infra.embedded.child import Child, Server
 from infra.embedded.clickhouse import ClickHouse
-from infra.embedded.errors import AlreadyRunning, EmbeddedError
+from infra.embedded.errors import AlreadyRunning, EmbeddedError, PortTaken
 from infra.embedded.filelock import FileLock
 from infra.embedded.folder import Folder
 from infra.embedded.kafka import Kafka
@@ -95,7 +95,7 @@ class EmbeddedServers:
             self._choose_ports()
             self._given_up.clear()
             self._spawner = Spawner()
-            self._at_once(self._launch, self._wanted)
+            self._at_once(self._launch_where_free, self._wanted)
             for child in self._children.values():
                 child.check()
             self._is_ready = True
@@ -175,6 +175,18 @@ class EmbeddedServers:
         # Ports of a server that is not wanted this time are kept for the next.
         self._ports = last | chosen
 
+    def _launch_where_free(self, name: str) -> None:
+        """Launch; when somebody took a port between our choice and the server's use of it, choose again."""
+        for tries_left in (2, 1, 0):
+            try:
+                return self._launch(name)
+            except PortTaken:
+                if not tries_left or self._asked[name] is not None:
+                    raise
+                for port_name in _PORTS[name]:
+                    others = frozenset(self._ports.values())
+                    self._ports[port_name] = ports.pick(None, but_not=others)
+
     def _launch(self, name: str) -> None:
         assert self._spawner is not None
         server = self._server(name)
@@ -209,6 +221,9 @@ class EmbeddedServers:
         with self._saving:
             owner = processes.identify(os.getpid()) if self._is_ready else None
             state.save(self._folder, state.State(self._ports, owner, dict(self._identities)))
+
+
+_PORTS = {"kafka": ("kafka", "kafka_controller"), "clickhouse": ("clickhouse",)}
 
 
 def _say_nothing(sentence: str) -> None:

@@ -26,6 +26,7 @@ from infra.embedded import (
     Endpoints,
     PortTaken,
     StartFailed,
+    ports,
     read_endpoints,
     read_secret,
 )
@@ -273,6 +274,21 @@ def test_a_port_that_is_asked_for_is_the_port(tmp_path: Path) -> None:
     port = pick(None)
     with EmbeddedServers(tmp_path, clickhouse_port=port, kafka=False) as servers:
         assert servers.endpoints.clickhouse_port == port
+
+
+def test_a_port_that_somebody_takes_while_the_server_starts_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        # As if it had still been free at the choice.
+        chosen = iter([taken, pick(None), pick(None), pick(None)])
+        monkeypatch.setattr(ports, "pick", lambda preferred, but_not=frozenset(): next(chosen))
+        with EmbeddedServers(tmp_path, kafka=False) as servers:
+            assert servers.endpoints.clickhouse_port != taken
+            assert clickhouse(servers.endpoints).command("SELECT 1") == 1
 
 
 OWNER = """

@@ -36,7 +36,7 @@ FILTERED_SHARE: Final = 0.002
 class Who(NamedTuple):
     """What a call is part of: a person's session, or a run with its step."""
 
-    person: Person
+    person: Person | None
     session: str | None = None
     run: str | None = None
     step: int | None = None
@@ -81,7 +81,7 @@ class Desk:
         """Someone who uses the feature."""
         return self.rng.choice(self.persons)
 
-    def size(self, median: float, spread: float = 0.45) -> int:
+    def size(self, median: float, spread: float = 0.35) -> int:
         """A number of tokens about a median."""
         return max(1, round(median * self.rng.lognormvariate(0, spread)))
 
@@ -185,7 +185,6 @@ class Desk:
             "team": self.tenant.team,
             "service": f"{self.feature.name}-api",
             "feature": self.feature.name,
-            "user": who.person.email,
             "provider": offer.provider,
             "model": offer.model,
             "operation": "chat",
@@ -195,6 +194,8 @@ class Desk:
             "status": "ok",
             "content": "none",
         }
+        if who.person is not None:
+            body["user"] = who.person.email
         for name, value in (("session", who.session), ("run", who.run), ("step", who.step), ("trace_id", who.trace)):
             if value is not None:
                 body[name] = value

@@ -20,9 +20,8 @@ class Lag:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        quiet = {"logger": _Silent()}
-        self._consumer = Consumer({**settings, **quiet, "group.id": "tokentrail-demo", "enable.auto.commit": False})
-        self._admin = AdminClient({**settings, **quiet})
+        self._consumer = Consumer({**settings, "group.id": "tokentrail-demo", "enable.auto.commit": False})
+        self._admin = AdminClient(dict(settings))
         self._partitions: dict[str, list[int]] = {}
 
     def __enter__(self) -> Self:
@@ -56,10 +55,3 @@ class Lag:
             found = self._consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
             self._partitions[topic] = sorted(found.partitions)
         return self._partitions[topic]
-
-
-class _Silent:
-    """Takes librdkafka's log lines, which would break into the live view."""
-
-    def log(self, level: int, line: str, *parts: Any) -> None:
-        """The one method of `logging.Logger` that confluent-kafka calls."""

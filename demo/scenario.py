@@ -23,13 +23,17 @@ LATEST_END_MS: Final = 23 * HOUR_MS
 # Incidents stand apart, so that what is found belongs to one of them.
 APART_MS: Final = 75 * MINUTE_MS
 QUIET_SHARE: Final = 0.25
-EVENTS_A_DAY: Final = 7_000
+EVENTS_A_DAY: Final = 8_000
 
 # A provider's slowness is planted only where it gets this share of the day's calls in an hour: 84 of 7,000.
 SLOW_NEEDS: Final = 0.012
 
 # Calls of one unit of work (a talk, a search, a run of an agent), on average.
-CALLS_A_UNIT: Final[dict[Work, float]] = {"chat": 3.3, "extract": 1.0, "search": 2.0, "agent": 6.5, "batch": 24.0}
+CALLS_A_UNIT: Final[dict[Work, float]] = {"chat": 2.7, "extract": 1.0, "search": 2.0, "agent": 6.5, "batch": 10.0}
+
+# How much of a tenant's calls a feature of each kind takes, relative to the others: a run of an agent is many calls of
+# which there are few.
+WEIGHTS: Final[dict[Work, float]] = {"chat": 0.9, "extract": 1.3, "search": 1.3, "agent": 0.5, "batch": 1.0}
 
 Kind = Literal["loop", "cost", "slow"]
 LoopForm = Literal["same", "alternating", "volatile"]
@@ -139,7 +143,7 @@ def activity(shape: Shape, at_ms: float) -> float:
 def _tenants(rng: Random, events: int) -> tuple[Tenant, ...]:
     # All tenants buy from the same few offers: a provider that slows down is felt by more than one of them.
     market = {"large": rng.sample(LARGE, 2), "small": rng.sample(SMALL, 2)}
-    businesses = rng.sample(BUSINESSES, rng.randint(4, 6))
+    businesses = rng.sample(BUSINESSES, rng.randint(4, 5))
     houses = rng.sample(HOUSES, len(businesses))
     sizes = [rng.uniform(0.8, 1.25) for _ in businesses]
     tenants = []
@@ -147,13 +151,15 @@ def _tenants(rng: Random, events: int) -> tuple[Tenant, ...]:
         templates = rng.sample(business.features, rng.randint(3, len(business.features)))
         if not any(template.work == "agent" for template in templates):
             templates[-1] = next(template for template in business.features if template.work == "agent")
-        shares = [rng.uniform(0.7, 1.3) for _ in templates]
+        shares = [WEIGHTS[template.work] * rng.uniform(0.75, 1.25) for template in templates]
+        # Where everything else is cheap, agents are, too: nobody's cost hangs on a few runs an hour.
+        thrifty = all(template.tier == "small" for template in templates if template.work != "agent")
         offers = {tier: rng.choice(choice) for tier, choice in market.items()}
         features = tuple(
             Feature(
                 template.name,
                 template.work,
-                offers[template.tier],
+                offers["small" if template.work == "agent" and thrifty else template.tier],
                 share / sum(shares),
                 round(template.input_tokens * rng.uniform(0.85, 1.2)),
                 round(template.output_tokens * rng.uniform(0.85, 1.2)),

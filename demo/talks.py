@@ -26,7 +26,7 @@ def chat(desk: Desk, at_ms: float) -> Iterator[Body]:
     messages = [{"role": "system", "content": fill(SYSTEM, person, desk.tenant.name)}]
     tokens = desk.size(desk.feature.input_tokens * 0.75)
     cached = 0
-    for turn in range(min(9, 1 + int(rng.expovariate(1 / 2.3)))):
+    for turn in range(min(8, 1 + int(rng.expovariate(1 / 2.1)))):
         phrases = ASKS[desk.tenant.trade] if turn == 0 else FOLLOW_UPS
         messages.append({"role": "user", "content": say(rng, phrases, person)})
         answer = say(rng, ANSWERS, person)
@@ -80,11 +80,11 @@ def search(desk: Desk, at_ms: float) -> Iterator[Body]:
 
 
 def batch(desk: Desk, at_ms: float) -> Iterator[Body]:
-    """A night's work: many documents of one run, each with the same instruction, and answers that often are alike."""
+    """A batch: documents of one run, each with the same instruction, and answers that often are alike; nobody waits."""
     rng = desk.rng
-    who = Who(desk.person(), run=desk.token("batch"), trace=desk.token("t"))
+    who = Who(None, run=desk.token("batch"), trace=desk.token("t"))
     written = desk.with_text and rng.random() < 0.5
-    for step in range(rng.randint(12, 36)):
+    for step in range(rng.randint(6, 14)):
         person = desk.person()
         label = rng.choice(LABELS)
         ask = f"Label this item: {say(rng, ASKS[desk.tenant.trade], person)}"

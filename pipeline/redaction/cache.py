@@ -14,8 +14,9 @@ from typing import Final
 
 from pipeline.redaction.values import Finding
 
-_ENTRY_BYTES: Final = 250  # measured: digest, tuple, node of the ordered dictionary
-_FINDING_BYTES: Final = 170  # measured: a Finding with its numbers
+# Measured: 124 bytes for digest and dictionary (whose table may be half empty), 170 for a Finding with its numbers.
+_ENTRY_BYTES: Final = 250
+_FINDING_BYTES: Final = 170
 
 
 class SpanCache:

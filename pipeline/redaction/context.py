@@ -34,22 +34,27 @@ class Context:
         self._language = language
         self._words: Mapping[str, list[str]] = {r.id: [w.lower() for w in r.context or ()] for r in recognizers}
 
-    def enhance(self, text: str, results: Sequence[Any]) -> None:
+    def enhance(self, text: str, results: Sequence[Any], doc: Any) -> None:
         """Raise scores in place.
 
         Args:
             text: the text that was searched.
             results: Presidio's results, each with the identifier of its recogniser.
+            doc: the text's tokens where they are known already, else None.
 
         Raises:
             ValueError: if a result lies behind the last word.
         """
         lowered = text.lower()
-        neighbours = _Neighbours(self._language, text, lowered, self._before, self._after)
+        todo = []
         for result in results:
             words = self._words[result.recognition_metadata[result.RECOGNIZER_IDENTIFIER_KEY]]
-            if not any(word in lowered for word in words):
-                continue
+            if any(word in lowered for word in words):
+                todo.append((result, words))
+        if doc is None and len(todo) * 2 * _REACH_CHARS > len(text):
+            doc = self._language.tokenize(text)  # cheaper than many parts of it
+        neighbours = _Neighbours(self._language, text, lowered, doc, self._before, self._after)
+        for result, words in todo:
             nearby = neighbours.of(result.start)
             if any(word in key_word for word in words for key_word in nearby):
                 result.score = min(max(result.score + self._raise, self._at_least), 1.0)
@@ -58,14 +63,16 @@ class Context:
 class _Neighbours:
     """Key words around places in one text."""
 
-    def __init__(self, language: Language, text: str, lowered: str, before: int, after: int) -> None:
+    def __init__(self, language: Language, text: str, lowered: str, doc: Any, before: int, after: int) -> None:
         self._language = language
         self._text = text
         self._lowered = lowered
+        self._doc = doc
         self._before = before
         self._after = after
         self._pieces: frozenset[str] | None = None
         self._known: dict[int, set[str]] = {}
+        self._key_words: dict[str, bool] = {}
 
     def of(self, start: int) -> set[str]:
         """Key words at and before the token at `start`, and the first from it on; lower case."""
@@ -77,6 +84,8 @@ class _Neighbours:
     def _look(self, start: int) -> set[str]:
         reach = _REACH_CHARS
         while True:
+            if self._doc is not None:
+                return self._walk(self._doc, start, whole_start=True, whole_end=True) or set()
             low, high = self._cut(start, reach)
             doc = self._language.tokenize(self._text[low:high])
             words = self._walk(doc, start - low, whole_start=low == 0, whole_end=high == len(self._text))
@@ -115,10 +124,12 @@ class _Neighbours:
         return words
 
     def _collect(self, word: str, words: set[str]) -> bool:
-        if self._is_key_word(word):
+        is_key_word = self._key_words.get(word)
+        if is_key_word is None:
+            is_key_word = self._key_words[word] = self._is_key_word(word)
+        if is_key_word:
             words.add(word)
-            return True
-        return False
+        return is_key_word
 
     def _is_key_word(self, word: str) -> bool:
         """Neither a stop word nor punctuation, or part of such a word that was taken apart at its colons."""

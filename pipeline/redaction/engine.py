@@ -195,7 +195,7 @@ class Engine:
             if self._eager:
                 results = self._with_context(text, results, artifacts)
             else:
-                self._context.enhance(text, results)
+                self._context.enhance(text, results, doc)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
         findings = [
             Finding(str(r.entity_type), int(r.start), int(r.end), float(r.score))

@@ -20,7 +20,8 @@ from yarl import URL
 
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
-from pipeline.transport.plugin import CODEC, FAUST_LOG, RangeHost
+from pipeline.transport.fetching import FAUST_LOG
+from pipeline.transport.plugin import CODEC, RangeHost
 
 # A kill -9 is noticed after the session timeout; shorter ones fall to a busy machine's pauses.
 SESSION_TIMEOUT_S: Final = 8.0

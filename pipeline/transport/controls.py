@@ -110,7 +110,7 @@ class ControlsReader:
                     "fetch.wait.max.ms": FETCH_WAIT_MS,
                 }
             ),
-            logger=log,
+            logger=logging.getLogger("librdkafka"),
         )
         self._look_at_end(consumer, place)
         consumer.assign([place])

@@ -125,9 +125,11 @@ class Lanes:
         """End lanes: a range at work may finish within `grace_s`, then it is cancelled; then comes `stage.revoked`."""
         lanes = [lane for partition in partitions if (lane := self._lanes.pop(partition, None)) is not None]
         tasks = [self._tasks.pop(lane) for lane in lanes]
-        for lane in lanes:
+        for lane, task in zip(lanes, tasks, strict=True):
             lane.closing.set()
             lane.changed.set()
+            if lane.cutter is None:
+                task.cancel()  # still looking for its place: there is nothing to finish
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:

@@ -19,6 +19,12 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 # Chatty at INFO; their warnings are kept.
 _LIBRARIES: Final = ("faust", "mode", "aiokafka", "asyncio", "kafka")
 
+SAME_AGAIN_S: Final = 10.0
+
+
+def _is_ours(logger: str) -> bool:
+    return logger.partition(".")[0] in ("pipeline", "agents", "root")
+
 
 def told(error: BaseException) -> dict[str, Any]:
     """Fields that say what went wrong without quoting data."""
@@ -32,6 +38,25 @@ def told(error: BaseException) -> dict[str, Any]:
     if error.__cause__ is not None:
         fields["cause"] = told(error.__cause__)
     return fields
+
+
+class _Seldom(logging.Filter):
+    """Lets a library say the same thing once in ten seconds: a broker that is away makes ten lines a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _is_ours(record.name) or record.levelno >= logging.CRITICAL:
+            return True
+        said = record.name, str(record.msg)[:40]
+        if record.created - self._said.get(said, 0.0) < SAME_AGAIN_S:
+            return False
+        if len(self._said) > 1_000:
+            self._said.clear()
+        self._said[said] = record.created
+        return True
 
 
 class OneLine(logging.Formatter):
@@ -53,7 +78,7 @@ class OneLine(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _STANDARD)
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = told(record.exc_info[1])
-        if not record.name.startswith("pipeline") and not record.name.startswith("agents"):
+        if not _is_ours(record.name):
             line["logger"] = record.name
         return json.dumps(line, default=str)
 
@@ -62,6 +87,7 @@ def configure(stage: str, level: str) -> None:
     """Send all logging of this process to standard error, one line a record."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(stage))
+    handler.addFilter(_Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

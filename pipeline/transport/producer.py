@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 from schemas.topics import CLEAN_MAX_BYTES
 
 log = logging.getLogger(__name__)
+LIBRARY_LOG: Final = logging.getLogger("librdkafka")
 
 # Long enough for a range to go out as few batches, short beside everything else.
 LINGER_MS: Final = 1
@@ -117,7 +118,7 @@ class RangeProducer:
         self._topics: dict[str, str] = {}
         self._broken = False
         self._closed = threading.Event()
-        self._producer = Producer(self._conf, logger=log)
+        self._producer = Producer(self._conf, logger=LIBRARY_LOG)
         self._thread = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._thread.start()
 
@@ -177,10 +178,25 @@ class RangeProducer:
     def _poll(self) -> None:
         """Thread: serve delivery reports; after a fatal error put a new producer in place of the broken one."""
         while not self._closed.is_set():
-            self._producer.poll(POLL_S)
+            try:
+                self._producer.poll(POLL_S)
+            except KafkaException as error:  # how the client tells of fatal errors
+                self._on_error(error.args[0])
             if self._broken:
-                broken, self._producer, self._broken = self._producer, Producer(self._conf, logger=log), False
+                broken, self._producer, self._broken = (
+                    self._producer,
+                    Producer(self._conf, logger=LIBRARY_LOG),
+                    False,
+                )
                 log.error("the producer broke and was replaced; ranges in flight are sent again")
-                broken.purge()
-                broken.flush(CLOSE_WAIT_S)
-        self._producer.flush(CLOSE_WAIT_S)
+                _finish(broken)
+        _finish(self._producer)
+
+
+def _finish(producer: Any) -> None:
+    """Get the reports of everything that a producer still holds, sent or not."""
+    deadline = time.monotonic() + CLOSE_WAIT_S
+    while len(producer) and time.monotonic() < deadline:
+        with contextlib.suppress(KafkaException):
+            if producer.flush(CLOSE_WAIT_S / 4):
+                producer.purge()

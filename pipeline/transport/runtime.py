@@ -16,6 +16,8 @@ import time
 from collections.abc import Awaitable
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+
 from pipeline import metrics
 from pipeline.errors import FatalError, RetryableError, TokentrailError, UsageError
 from pipeline.settings import Settings
@@ -112,6 +114,8 @@ class Runtime:
             finally:
                 for task in (starting, crashed, watch):
                     task.cancel()
+        except KafkaError as error:
+            self.fail(NoKafkaError(f"Kafka went away during the start ({type(error).__name__})."))
         except Exception as error:
             self.fail(error)
 

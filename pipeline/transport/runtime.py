@@ -100,8 +100,9 @@ class Runtime:
 
     async def _run(self) -> None:
         try:
+            host = self._build()
             await self._wait_for_kafka()
-            host = await self._prepare()
+            await self._prepare(host)
             starting = asyncio.create_task(self._app.start())
             crashed = asyncio.create_task(self._app._crashed.wait())
             watch = asyncio.create_task(self._watch(host))
@@ -129,11 +130,15 @@ class Runtime:
                 )
             log.warning("Kafka does not answer yet", extra={"bootstrap": self._settings.kafka_bootstrap})
 
-    async def _prepare(self) -> Host:
-        """Everything but the consumer: clients, registry, controls, the stage itself."""
+    def _build(self) -> Host:
+        """The application; nothing is started, but the settings are checked."""
         topic = self._settings.topic(self._stage.source)
         self._app = stage_app(self._settings, self._stage.name, topic, lambda event: host.fetched(event))
         host = self._app.range_host = Host(self._app, self._stage, topic, self.fail)
+        return host
+
+    async def _prepare(self, host: Host) -> None:
+        """Everything but the consumer: clients, registry, controls, the stage itself."""
         context = self._context = Context(self._stage.name, self._settings, host)
         context.controls.start()
         await context.to_thread(context.epochs.check)
@@ -148,7 +153,6 @@ class Runtime:
                 "set TOKENTRAIL_METRICS_PORT to another or to 0."
             ) from error
         log.info("stage starts", extra={"worker": context.worker_id, "metrics_port": port})
-        return host
 
     async def _watch(self, host: Host) -> None:
         """Now and then: is the topic still the one we know, how far behind are we, does the client still fetch?"""

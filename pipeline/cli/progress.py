@@ -58,10 +58,11 @@ class Progress:
         """Seconds since the work began."""
         return time.monotonic() - self._begun_s
 
-    def update(self, done: float, said: str) -> None:
-        """Show how far the work is; cheap enough to be called several times a second."""
+    def update(self, done: float, said: str, total: float | None = None) -> None:
+        """Show how far the work is; cheap enough to be called several times a second. `total`, if known only now."""
+        self._total = self._total if total is None else total
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, said=said)
+            self._bar.update(self._task, completed=done, total=self._total, said=said)
             return
         now_s = time.monotonic()
         if self._quiet or now_s - self._told_s < LINE_EVERY_S or said == self._said:

@@ -150,14 +150,19 @@ def _by_groups(settings: Settings, names: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this id is there."""
+    """Whether a process of this id runs; one that has ended and that nobody has looked at yet does not."""
+    if pid <= 0:
+        return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    return pid > 0
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True
 
 
 def _read(file: Path) -> dict[str, Any] | None:

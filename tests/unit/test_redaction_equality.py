@@ -98,7 +98,7 @@ def test_on_made_conversations_the_findings_are_those_of_stock_presidio(
     with_names: tuple[Engine, Callable[[str], Findings]],
 ) -> None:
     ours, theirs = with_names
-    texts = list(made_texts(300))
+    texts = list(made_texts(200))
     expected = [theirs(t) for t in texts]
     assert [flat(f) for f in ours.find(texts)] == expected
     assert len({entity for findings in expected for entity, *_ in findings}) >= 12
@@ -145,7 +145,7 @@ texts_of_fragments = st.lists(
 
 
 @given(st.lists(texts_of_fragments, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_on_any_mixture_of_fragments_the_findings_are_those_of_stock_presidio(
     with_names: tuple[Engine, Callable[[str], Findings]], texts: list[str]
 ) -> None:
@@ -154,7 +154,7 @@ def test_on_any_mixture_of_fragments_the_findings_are_those_of_stock_presidio(
 
 
 @given(texts_of_fragments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_without_names_too(patterns_only: tuple[Engine, Callable[[str], Findings]], text: str) -> None:
     ours, theirs = patterns_only
     assert flat(ours.find([text])[0]) == theirs(text)

@@ -98,7 +98,7 @@ def test_a_text_that_kills_its_worker_is_replaced_and_its_neighbours_are_not(red
 
 def test_a_worker_killed_from_outside_in_mid_work_costs_nothing(redactor: Redactor) -> None:
     (pid,) = redactor.worker_pids
-    many = [("t", f"{MAIL} number {i} " + "some words " * 100) for i in range(400)]
+    many = [("t", f"{MAIL} number {i} " + "some words " * 100) for i in range(1_600)]
     restarts = redactor.stats.restarts
     results: list[list[Redacted]] = []
     work = threading.Thread(target=lambda: results.append(redactor.redact_many_sync(many)))

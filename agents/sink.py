@@ -134,6 +134,7 @@ class Sink:
             return
         try:
             async with asyncio.timeout(REVOKE_S):
+                await self._perform(at, at.lane.advance(silent=True))
                 await self._perform(at, at.lane.finish())
         except (RetryableError, TimeoutError) as error:
             log.info("left without DONE", extra={"partition": partition, "why": type(error).__name__})

@@ -21,7 +21,9 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         actions: One hash for each tool call of this call, over its name and canonicalised arguments, in order.
-        results: One hash for each tool result this call brought (inline, or at the tail of `input`), in order.
+        results: One hash for each tool result this call brought, in order.
+        own_results: True when they are results of these `actions` (inline); False when they came at the tail of `input`
+            and so belong to the call before.
         output: Hash of the canonicalised output text.
         input_tail: Hash of the last message of the input, canonicalised.
         tool_errors: How many of those results look like errors.
@@ -30,6 +32,7 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True):
 
     actions: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
+    own_results: bool = False
     output: str | None = None
     input_tail: str | None = None
     tool_errors: int = 0

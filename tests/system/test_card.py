@@ -26,7 +26,7 @@ SCRIPT = """
 import sys, time
 from tokentrail import Trail
 
-trail = Trail(sys.argv[1], tenant="acme", feature="support", provider="openai", model="gpt-4o", service="card")
+trail = Trail(sys.argv[1], tenant="acme", defaults={"feature": "support", "provider": "openai", "model": "gpt-4o"})
 hour_ms, now_ms = 3_600_000, int(time.time() * 1000)
 for age in range(30 * 60, 0, -1):  # thirty hours, one call a minute, twice the cost in the last two hours
     tokens = 2_000 if age > 120 else 5_000

@@ -1,0 +1,156 @@
+"""Anomalies and closed windows into ClickHouse, beside `act`'s own work: a database that is away holds back no alarm.
+
+Reads with a plain consumer and commits after the insert; a repeated insert is the same rows again, which the tables'
+engine makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException
+
+from pipeline import metrics
+from pipeline.errors import RetryableError
+from pipeline.settings import Settings
+from pipeline.storage.client import Client, connect
+from schemas.anomaly import Anomaly
+from schemas.window import Windows
+
+MOST: Final = 2_000
+_encode = msgspec.json.Encoder().encode
+_anomaly = msgspec.json.Decoder(Anomaly).decode
+_windows = msgspec.json.Decoder(Windows).decode
+
+
+class Archive:
+    """One reader of `anomalies` and `windows`. Blocking; memory: 2,000 records at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._names = {settings.topic(name): name for name in ("anomalies", "windows")}
+        self._consumer = Consumer(
+            settings.librdkafka(
+                **{
+                    "group.id": settings.group("archive"),
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "session.timeout.ms": 10_000,
+                }
+            )
+        )
+        self._consumer.subscribe(list(self._names))
+        self._waiting: dict[str, list[dict[str, Any]]] = {}
+
+    def step(self) -> int:
+        """Read what has come and insert it; returns the number of rows.
+
+        Raises:
+            RetryableError: Kafka or ClickHouse is away; the same rows are tried again at the next step.
+        """
+        if not self._waiting:
+            try:
+                messages = self._consumer.consume(MOST, 0.05)
+            except KafkaException as error:
+                raise RetryableError(f"anomalies and windows cannot be read: {error}") from error
+            self._waiting = rows_of(
+                [(self._names[m.topic() or ""], m.value() or b"") for m in messages if m.error() is None]
+            )
+        done = 0
+        for table, rows in list(self._waiting.items()):
+            self._insert(table, rows)
+            del self._waiting[table]
+            done += len(rows)
+            metrics.ROWS.labels(table).inc(len(rows))
+        if done:
+            self._consumer.commit(asynchronous=True)
+        return done
+
+    def _insert(self, table: str, rows: list[dict[str, Any]]) -> None:
+        if self._client is None:
+            self._client = connect(self._settings, purpose="archive", timeout_s=20)
+        columns = ", ".join(f"`{name}`" for name in rows[0])
+        sql = f"INSERT INTO {self._client.database}.{table} ({columns}) FORMAT JSONEachRow"
+        self._client.send(sql, b"\n".join(map(_encode, rows)), {"max_partitions_per_insert_block": 0})
+
+    def close(self) -> None:
+        """Leave the group and the server."""
+        self._consumer.close()
+        if self._client is not None:
+            self._client.close()
+
+
+def rows_of(records: Sequence[tuple[str, bytes]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows by table, of (logical topic, value) records; what is none of ours is left out and counted."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for topic, value in records:
+        try:
+            if topic == "anomalies":
+                found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(value)))
+            else:
+                found.setdefault("windows", []).extend(_window_rows(_windows(value)))
+        except msgspec.MsgspecError:
+            metrics.SKIPPED.labels("archive", "unreadable").inc()
+    return {table: rows for table, rows in found.items() if rows}
+
+
+def _anomaly_row(one: Anomaly) -> dict[str, Any]:
+    return {
+        "tenant": one.subject.get("tenant", ""),
+        "id": one.id,
+        "revision": one.revision,
+        "rule": one.rule,
+        "tier": one.tier,
+        "severity": one.severity,
+        "state": one.state,
+        "subject": one.subject,
+        "window_start": _time(one.window.start),
+        "window_end": _time(one.window.end),
+        "observed": one.observed,
+        "baseline": one.baseline,
+        "threshold": one.threshold,
+        "ratio": one.ratio,
+        "unit": one.unit,
+        "evidence": one.evidence,
+        "why": one.why,
+        "runbook": one.runbook,
+        "opened_at": _time(one.opened_at),
+        "detected_at": _time(one.detected_at),
+        "record": _encode(one).decode(),
+    }
+
+
+def _window_rows(closed: Windows) -> list[dict[str, Any]]:
+    return [
+        {
+            "tenant": closed.tenant,
+            "dimension": one.dimension,
+            "subject": one.subject,
+            "subject_key": "\x1f".join(f"{name}={one.subject[name]}" for name in sorted(one.subject)),
+            "window_ms": one.size_s * 1000,
+            "start": _time(one.start),
+            "end": _time(one.start + one.size_s * 1000),
+            "revision": one.revision,
+            "calls": one.calls,
+            "errors": sum(one.errors.values()),
+            "input_tokens": one.input_tokens,
+            "output_tokens": one.output_tokens,
+            "cost_usd": f"{one.cost_nano_usd // 10**9}.{one.cost_nano_usd % 10**9:09d}",
+            "unpriced": one.unpriced,
+            "latency_p50_ms": one.latency_ms.p50,
+            "latency_p95_ms": one.latency_ms.p95,
+            "latency_p99_ms": one.latency_ms.p99,
+            "ttft_p50_ms": one.ttft_ms.p50,
+            "ttft_p95_ms": one.ttft_ms.p95,
+            "ttft_p99_ms": one.ttft_ms.p99,
+            "record": _encode(one).decode(),
+        }
+        for one in closed.windows
+    ]
+
+
+def _time(ms: int) -> str:
+    return f"{ms // 1000}.{ms % 1000:03d}"

@@ -1,0 +1,69 @@
+"""judge: `partials` to `windows` and `anomalies`: merges what the meters say and applies the rules."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.guard import count, outgoing
+from agents.stateful import Keeper
+from pipeline import metrics
+from pipeline.detection.judging import Judge as Judging
+from pipeline.detection.judging import JudgeState
+from pipeline.transport.producer import Outgoing
+from pipeline.transport.stage import Limits, Range, StageContext
+from schemas.partial import Partials
+
+_read = msgspec.json.Decoder(Partials).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Judge:
+    """The stage; `partials` has one partition, so one process works and others stand by."""
+
+    name = "judge"
+    source = "partials"
+    limits = Limits(max_records=200, max_bytes=4_000_000, linger_s=0.005)
+
+    async def open(self, context: StageContext) -> None:
+        """Nothing to load: state comes with the partition."""
+        self._context = context
+        self._keeper: Keeper[JudgeState] = Keeper(context, JudgeState)
+        self._judging: Judging | None = None
+        self._input = 0
+
+    async def assigned(self, partition: int) -> int | None:
+        """Resume at the furthest snapshot, else at the beginning of the log."""
+        found = await self._keeper.restore(partition)
+        self._judging = Judging(self._context.settings.partitions)
+        self._input = 0
+        if found is not None:
+            self._judging.restore(found[0])
+            self._input = found[1]
+        return self._input
+
+    async def work(self, range: Range) -> None:
+        """Apply every record; what it leads to is delivered before the range counts."""
+        assert self._judging is not None
+        anomalies, out = [], []
+        for record in range.records:
+            verdict = self._judging.apply(_read(record.value or b""), record.timestamp)
+            anomalies += verdict.anomalies
+            out += [Outgoing("windows", _encode(one), one.tenant.encode(), 0) for one in verdict.windows]
+        await self._context.producer.deliver([*map(outgoing, anomalies), *out])
+        self._input = range.next
+        count(anomalies)
+        metrics.RECORDS.labels(self.name, "partials").inc(len(range.records))
+        metrics.MARK.labels(self.name, range.partition).set(range.next)
+
+    async def idle(self, partition: int, now_s: float) -> None:
+        """Write a snapshot when one is due."""
+        if self._judging is not None and self._keeper.due(partition, self._input, now_s):
+            await self._keeper.keep(partition, self._judging.state(), self._input, None, now_s)
+
+    async def revoked(self, partition: int) -> None:
+        """Forget the state: the next owner restores it."""
+        self._judging = None
+        self._keeper.drop(partition)
+
+    async def close(self) -> None:
+        """Nothing to release."""

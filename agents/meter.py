@@ -1,0 +1,132 @@
+"""meter: `facts` to `partials`: absolute aggregates of each source partition, published as they change."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import msgspec
+
+from agents.stateful import HoleWatch, Keeper, first_mark
+from pipeline import metrics
+from pipeline.audit.positions import Mark
+from pipeline.transport.producer import Outgoing
+from pipeline.transport.stage import Limits, Range, StageContext
+from pipeline.windows.partials import FoldState, PartialFold, by_tenant
+from schemas.fact import Fact
+from schemas.partial import Cell, Partials
+
+_read = msgspec.json.Decoder(Fact).decode
+_encode = msgspec.json.Encoder().encode
+
+FLUSH_EVERY_S: Final = 0.2
+# Open cells published by one process in a second; closed ones always go out.
+CELLS_A_SECOND: Final = 1_000
+# Cells of one record: about 150 kB at the most, far below the message limit.
+CELLS_A_RECORD: Final = 200
+
+
+class _Fold:
+    """What belongs to one partition."""
+
+    def __init__(self, fold: PartialFold, input_next: int) -> None:
+        self.fold = fold
+        self.input_next = input_next
+        self.flushed_s = 0.0
+        self.told_watermark: int | None = None
+
+
+class Meter:
+    """The stage. Memory: `PartialFold`'s bound for each partition."""
+
+    name = "meter"
+    source = "facts"
+    limits = Limits(max_records=2_000, max_bytes=4_000_000, linger_s=0.02)
+
+    async def open(self, context: StageContext) -> None:
+        """Nothing to load: state comes with a partition."""
+        self._context = context
+        self._keeper: Keeper[FoldState] = Keeper(context, FoldState)
+        self._holes = HoleWatch(self.name)
+        self._folds: dict[int, _Fold] = {}
+        self._lateness_ms = int(context.settings.allowed_lateness_s * 1000)
+
+    async def assigned(self, partition: int) -> int | None:
+        """Resume at the furthest snapshot, else at the beginning of the log."""
+        found = await self._keeper.restore(partition)
+        if found is None:
+            self._folds.pop(partition, None)
+            return 0
+        fold = PartialFold(Mark(0, 0), allowed_lateness_ms=self._lateness_ms)
+        fold.restore(found[0])
+        self._folds[partition] = _Fold(fold, found[1])
+        return found[1]
+
+    async def work(self, range: Range) -> None:
+        """Fold the facts; partials are absolute, so they may follow in their own time."""
+        facts = [_read(record.value or b"") for record in range.records]
+        at = self._folds.get(range.partition)
+        if at is None:
+            fold = PartialFold(first_mark(facts, 1), allowed_lateness_ms=self._lateness_ms)
+            at = self._folds[range.partition] = _Fold(fold, range.first)
+        for fact in facts:
+            at.fold.fold(fact)
+        at.input_next = range.next
+        metrics.RECORDS.labels(self.name, "fact").inc(len(facts))
+        metrics.MARK.labels(self.name, range.partition).set(at.fold.mark.next_offset)
+        for kind, held in at.fold.keys_held().items():
+            metrics.KEYS_HELD.labels(self.name, kind).set(held)
+        now_s = time.monotonic()
+        self._holes.look(range.partition, at.fold.mark, facts[-1], now_s)
+        await self._flush(range.partition, at, now_s)
+
+    async def idle(self, partition: int, now_s: float) -> None:
+        """Publish what has changed; write a snapshot when one is due."""
+        at = self._folds.get(partition)
+        if at is None:
+            return
+        await self._flush(partition, at, now_s)
+        if self._keeper.due(partition, at.input_next, now_s):
+            # A snapshot holds nothing that is still to be published, or a restart would never publish it.
+            await self._deliver(partition, at, at.fold.flush(None))
+            await self._keeper.keep(partition, at.fold.state(), at.input_next, at.fold.mark, now_s)
+
+    async def _flush(self, partition: int, at: _Fold, now_s: float) -> None:
+        if now_s - at.flushed_s < FLUSH_EVERY_S:
+            return
+        at.flushed_s = now_s
+        most = max(20, int(CELLS_A_SECOND * FLUSH_EVERY_S) // max(1, len(self._folds)))
+        await self._deliver(partition, at, at.fold.flush(most))
+
+    async def _deliver(self, partition: int, at: _Fold, changed: list[tuple[int, list[Cell]]]) -> None:
+        fold = at.fold
+        if not changed and fold.watermark == at.told_watermark:
+            return
+        records: list[Partials] = []
+        for epoch, cells in changed:
+            for tenant, theirs in by_tenant(cells).items():
+                records += [
+                    Partials(partition, epoch, fold.mark.next_offset, tenant, part)
+                    for part in batched(theirs, CELLS_A_RECORD)
+                ]
+        last = Partials(partition, fold.mark.epoch, fold.mark.next_offset)
+        if records and records[-1].epoch == fold.mark.epoch:
+            last = records.pop()
+        records.append(msgspec.structs.replace(last, watermark=fold.watermark, counts=dict(fold.counts)))
+        # Encoded before anything is awaited: the cells are live.
+        out = [Outgoing("partials", _encode(record), record.tenant.encode(), 0) for record in records]
+        await self._context.producer.deliver(out)
+        at.told_watermark = fold.watermark
+
+    async def revoked(self, partition: int) -> None:
+        """Forget the partition: its next owner restores it."""
+        self._folds.pop(partition, None)
+        self._keeper.drop(partition)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+def batched(cells: list[Cell], size: int) -> list[tuple[Cell, ...]]:
+    """Cells in tuples of at most `size`."""
+    return [tuple(cells[begin : begin + size]) for begin in range(0, len(cells), size)]

@@ -4,18 +4,18 @@ Must not read or write anything. Rejected records stay in the log and are skippe
 
 A record's steps are taken in this order; if one is not allowed, the whole record is rejected:
 
-| step     | allowed when                                                       | then                         |
-|----------|--------------------------------------------------------------------|------------------------------|
-| claim    | `after` is the owner now                                           | the writer is the owner      |
-| done     | by the owner; names the open range and its attempt                 | the range is finished        |
-| intent   | by the owner; nothing open; next range, attempt 1, from the mark on | it is open                  |
-|  retry   | by the owner; the open range, next attempt, the same content       | open, with the new deadline  |
-|  cut     | by the owner; the open range, next attempt, same start, shorter    | open, shorter                |
-|  refuse  | by the owner; the open range, next attempt, more rows refused      | open, with dead letters      |
-|  (all)   | counts add up; no cell twice; none that is expiring                | without parts: finished      |
-| expiring | by anybody; not expiring already; no open part goes there          | no part may go into the cell |
-| expired  | by anybody; the cell is expiring                                   | parts may again              |
-| erased   | by anybody                                                         | chained, nothing else        |
+| step     | allowed when                                                       | then                        |
+|----------|--------------------------------------------------------------------|-----------------------------|
+| claim    | `after` is the owner now                                           | the writer is the owner     |
+| done     | by the owner; names the open range and its attempt                 | the range is finished       |
+| intent   | by the owner; nothing open; the next range, attempt 1, at the mark | it is open                  |
+|  retry   | by the owner; the open range, next attempt, the same content       | open, with the new deadline |
+|  cut     | by the owner; the open range, next attempt, same start, shorter    | open, shorter               |
+|  refuse  | by the owner; the open range, next attempt, more rows refused      | open, with dead letters     |
+|  (all)   | counts add up; no cell twice; none that is expiring                | without parts: finished     |
+| expiring | by anybody who saw all before it; not begun; not in the open range | closed for parts            |
+| expired  | by anybody; the cell is expiring                                   | open for parts again        |
+| erased   | by anybody                                                         | chained, nothing else       |
 
 A mark may move to offset 0 of a later epoch. `head` is SHA-256 over the head before and the accepted record's bytes.
 """
@@ -44,6 +44,7 @@ Reason = Literal[
     "cell_twice",
     "cell_expiring",
     "cell_in_use",
+    "state_moved",
     "not_expiring",
 ]
 
@@ -108,6 +109,7 @@ def _steps(state: State, entry: Entry) -> State:
         state = _intent(state, entry.intent)
     if entry.expiring is not None:
         cell = entry.expiring.cell
+        _require(entry.state.accepted == before.accepted, "state_moved")
         _require(cell not in state.expiring, "cell_expiring")
         _require(state.open is None or cell not in _cells(state.open), "cell_in_use")
         state = _with(state, expiring=(*state.expiring, cell))

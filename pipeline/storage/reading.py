@@ -49,6 +49,27 @@ def offsets(client: Client, table: Table, retention_days: int, week: str, span: 
     return [offset for (offset,) in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """All rows of one table that stem from one partition of one incarnation of the raw topic."""
+
+    epoch: int
+    partition: int
+    rows: int
+    highest: int
+    false_dates: int
+
+
+def origins(client: Client, table: Table) -> list[Origin]:
+    """What a table holds, by where it came from; `false_dates` are rows whose retention date is not what it must be."""
+    found = client.rows(
+        "SELECT epoch, partition, count(), max(offset), "
+        "countIf(retention_date != toDate32(received_at) + retention_days) "
+        f"FROM {client.database}.{table.name} GROUP BY epoch, partition ORDER BY epoch, partition"
+    )
+    return [Origin(*map(int, row)) for row in found]
+
+
 def highest(client: Client, partition: int, epoch: int, offset: int) -> tuple[int, int] | None:
     """The highest (epoch, offset) of any chained row of a source partition, at or beyond this one; None without one."""
     union = " UNION ALL ".join(

@@ -10,7 +10,7 @@ import pytest
 from ledger_model import Model, Process, call, gap, slots, tick
 
 from pipeline.audit.ledger import Follower, accept, encode, genesis
-from schemas.ledger import Cell, Claim, Done, Entry, Expiry, Intent, Part, State
+from schemas.ledger import Cell, Claim, Done, Entry, Erasure, Expiry, Intent, Part, State
 
 CELL = Cell("calls", 30, "2026-11-16")
 OTHER = Cell("call_content", 7, "2026-11-16")
@@ -126,6 +126,13 @@ def test_a_recreated_topic_begins_a_new_epoch_at_offset_0(log: Log) -> None:
     assert log.state.reached == 1
 
 
+def test_the_end_of_a_cell_is_recorded_by_one_who_saw_all_before_it(log: Log) -> None:
+    seen = log.state
+    log.write(done=Done(1, 1))
+    stale = encode(Entry(0, "retention", 2, seen, expiring=Expiry(OTHER, 0, "")))
+    assert accept(log.state, 0, stale)[1].reason == "state_moved"
+
+
 def test_nothing_goes_into_a_cell_that_is_expiring(log: Log) -> None:
     log.write(done=Done(1, 1))
     assert log.write("retention", expiring=Expiry(CELL, 8, "ab")) == "accepted"
@@ -155,8 +162,8 @@ def test_the_head_depends_on_every_accepted_byte_and_on_the_order() -> None:
         return state.head
 
     claim = encode(Entry(0, "a", 0, genesis(0), claim=Claim("")))
-    first = encode(Entry(0, "x", 1, genesis(0), expiring=Expiry(CELL, 1, "aa")))
-    other = encode(Entry(0, "x", 1, genesis(0), expiring=Expiry(OTHER, 1, "aa")))
+    first = encode(Entry(0, "x", 1, genesis(0), erased=Erasure("1", (CELL,), (), True)))
+    other = encode(Entry(0, "x", 1, genesis(0), erased=Erasure("2", (CELL,), (), True)))
     heads = {
         head(),
         head(claim),

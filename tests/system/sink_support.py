@@ -7,20 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from confluent_kafka import Producer
 
-from infra.embedded.servers import EmbeddedServers
 from pipeline.audit.ledger import Follower
+from pipeline.audit.report import Report
 from pipeline.settings import Settings
+from pipeline.storage.check import verify_installation
 from pipeline.storage.client import Client
 from pipeline.transport.admin import migrate_topics
 from pipeline.transport.tail import read_all
@@ -53,8 +52,11 @@ class Sinks:
         self._producer = Producer(settings.librdkafka(**{"linger.ms": 20, "message.max.bytes": 2_000_000}))
 
     def send(self, records: Sequence[Clean], partition: int = 0) -> None:
-        """Append clean records to `calls`, in order."""
+        """Append clean records to `calls`, in order, and as many to `calls.raw` as they stand for."""
+        before = max((clean.fact.next_offset for clean in self.sent.get(partition, [])), default=0)
         self.sent.setdefault(partition, []).extend(records)
+        for _ in range(before, max(clean.fact.next_offset for clean in records)):
+            self._producer.produce(self.settings.topic("calls.raw"), b"raw", partition=partition)
         for clean in records:
             self._producer.produce(self.settings.topic("calls"), _encode(clean), partition=partition)
             self._producer.poll(0)
@@ -123,6 +125,16 @@ class Sinks:
         found = self.client.rows(f"SELECT epoch, partition, offset FROM {self.client.database}.{table}")
         return Counter((int(epoch), int(partition), int(offset)) for epoch, partition, offset in found)
 
+    def end(self, name: str = "sink") -> int:
+        """Stop a process as an operator would; its exit code."""
+        process = self.processes[name]
+        process.terminate()
+        return process.wait(20)
+
+    def verify(self, **how: bool) -> Report:
+        """What `verify` says."""
+        return verify_installation(self.settings, **how)
+
     def stop(self) -> None:
         """End what is left."""
         for process in self.processes.values():
@@ -130,18 +142,3 @@ class Sinks:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
             process.wait()
-
-
-@pytest.fixture
-def sinks(broker: EmbeddedServers, clickhouse: Client, storage_settings: Settings, tmp_path: Path) -> Iterator[Sinks]:
-    """Fresh topics and an empty database."""
-    settings = storage_settings.model_copy(
-        update={
-            "kafka_bootstrap": broker.endpoints.kafka_bootstrap,
-            "prefix": f"t{uuid.uuid4().hex[:8]}.",
-            "key_root": Settings(key_root="A" * 44).key_root,
-        }
-    )
-    made = Sinks(settings, clickhouse, tmp_path)
-    yield made
-    made.stop()

@@ -13,7 +13,7 @@ from sink_support import Sinks, until
 
 from infra.embedded.servers import EmbeddedServers
 
-pytest_plugins = ["storage_support", "transport_support", "sink_support"]
+pytest_plugins = ["storage_support", "transport_support", "sink_fixtures"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 

@@ -1,0 +1,115 @@
+"""Clean records to rows and batches."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from pipeline.audit.batch import Slot, build
+from pipeline.audit.retention import ends_at_ms, is_over
+from pipeline.audit.rows import DAY_MS, rows, week
+from pipeline.audit.tables import TABLES
+from pipeline.keys import Keys
+from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Stamp
+from schemas.fact import Fact, RecordType
+from schemas.ledger import Cell
+from schemas.position import Position
+
+KEYS = Keys(bytes(range(32)))
+NOW = 1_795_000_000_000
+
+
+def clean(kind: RecordType, offset: int = 0, *, days: int = 30, text_days: int = 7, **more: object) -> Clean:
+    fact = Fact(kind, Position(1, 0, offset), 0, NOW, NOW, tenant="acme", gap_last=more.pop("gap_last", None))  # type: ignore[arg-type]
+    return Clean(fact=fact, stamp=Stamp(days, text_days), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "tables"),
+    [
+        (clean("call"), ["calls"]),
+        (clean("canary", content=Content(input="x")), ["call_content", "calls"]),
+        (clean("call", content=Content(input="x"), text_days=0), ["calls"]),
+        (clean("feedback", content=Content(other={"feedback.comment": "x"})), ["call_content", "feedback"]),
+        (clean("evaluation"), ["evaluations"]),
+        (clean("heartbeat", heartbeat=HeartbeatCounts(emitted=3)), ["heartbeats"]),
+        (clean("stub", dead=Dead("not_json")), ["dead_letters"]),
+        (clean("tick"), []),
+        (clean("gap", gap_last=9), []),
+    ],
+)
+def test_each_kind_of_record_has_its_tables(record: Clean, tables: list[str]) -> None:
+    found = rows(record, KEYS)
+    assert [table for table, _ in found] == tables
+    for table, row in found:
+        assert len(row) == len(TABLES[table].columns)
+        assert row[:6] == (1, 0, 0, "acme", NOW, 7 if table == "call_content" else 30)
+
+
+def test_every_field_stands_in_the_column_of_its_name() -> None:
+    same = {"type": "kind", "cost_nano_usd": "cost_usd", "list_cost_nano_usd": "list_cost_usd"}
+    filled = {}
+    for number, name in enumerate(Fact.__struct_fields__):
+        if name not in ("type", "position", "first", "received_at", "gap_last", "reason", "loop"):
+            filled[name] = number
+    fact = Fact(type="call", position=Position(1, 0, 0), first=0, received_at=NOW, **filled)  # type: ignore[arg-type]
+    ((_, row),) = rows(Clean(fact=fact), KEYS)
+    stored = dict(zip(TABLES["calls"].names, row, strict=True))
+    elsewhere = {"score", "rating", "evaluation_name", "label", "about"}
+    assert {name: stored[same.get(name, name)] for name in filled.keys() - elsewhere} == {
+        name: value for name, value in filled.items() if name not in elsewhere
+    }
+
+
+@pytest.mark.parametrize("day", [0, 3, 4, 10, 20_000, 20_775, 20_776, 20_782, 20_783, 47_000])
+def test_the_week_is_the_one_that_clickhouse_computes(day: int) -> None:
+    then = date(1970, 1, 1) + timedelta(days=day)
+    monday = max(date(1970, 1, 1), then - timedelta(days=then.weekday()))
+    assert week(day * DAY_MS) == week(day * DAY_MS + DAY_MS - 1) == monday.isoformat()
+
+
+def test_a_cell_ends_when_its_last_day_has_had_its_life() -> None:
+    cell = Cell("calls", 30, "2026-11-16")
+    end = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(days=30)
+    assert ends_at_ms(cell) == int(end.timestamp() * 1000)
+    assert not is_over(cell, ends_at_ms(cell) - 1)
+    assert is_over(cell, ends_at_ms(cell))
+
+
+def test_a_batch_accounts_for_every_position_and_has_one_part_for_a_cell() -> None:
+    records = [
+        clean("tick", 0),
+        clean("call", 1, content=Content(input="x")),
+        clean("gap", 2, gap_last=4),
+        clean("call", 5, days=60),
+        clean("call", 6),
+        clean("stub", 7, dead=Dead("not_json")),
+    ]
+    batch = build([Slot(offset, record, 1) for offset, record in enumerate(records)], 0, 6, KEYS)
+    assert (batch.first, batch.next, batch.input_next) == (0, 8, 6)
+    assert batch.counts == {"tick": 1, "call": 3, "gap": 3, "stub": 1}
+    assert batch.gaps == ((2, 4),)
+    assert [(str(part.cell), part.offsets) for part in batch.parts] == [
+        ("call_content (7 days, week of 2026-11-16)", [1]),
+        ("calls (30 days, week of 2026-11-16)", [1, 6]),
+        ("calls (60 days, week of 2026-11-16)", [5]),
+        ("dead_letters (30 days, week of 2026-11-16)", [7]),
+    ]
+    assert batch.with_rows == [1, 5, 6, 7]
+
+
+def test_a_refused_row_is_replaced_by_one_dead_letter() -> None:
+    record = clean("call", 1, content=Content(input="secret words"))
+    refused = ((1, "call_content"), (1, "calls"))
+    batch = build([Slot(0, record, 77)], 1, 1, KEYS, refused)
+    ((cell, found),) = [(part.cell, part.rows) for part in batch.parts]
+    assert cell.table == "dead_letters"
+    letter = dict(zip(TABLES["dead_letters"].names, found[0], strict=True))
+    assert (letter["reason"], letter["path"], letter["size_bytes"]) == ("row_refused", "call_content,calls", 77)
+    assert "secret" not in repr(found)
+
+
+def test_a_gap_that_begins_below_the_range_counts_only_what_is_new() -> None:
+    batch = build([Slot(0, clean("gap", 2, gap_last=9), 1)], 5, 1, KEYS)
+    assert batch.counts == {"gap": 5} and batch.gaps == ((5, 9),)

@@ -323,22 +323,16 @@ def interrupts(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
 
 
 def test_every_ctrl_c_reaches_the_application() -> None:
+    # The signal has to come from another process: one from a thread never meets this one inside a C function.
     script = f"""
-import os, signal, threading, time
+import time
 from tokentrail import Trail
-trail = Trail({NOWHERE!r}, flush_timeout_s=0, heartbeat_s=0, max_buffer_bytes=1 << 30, max_buffer_events=10**7)
+trail = Trail({NOWHERE!r}, flush_timeout_s=0, heartbeat_s=0, max_buffer_bytes=1 << 28, max_buffer_events=10**6)
 seen = 0
-go = threading.Semaphore(0)
-def press():
-    while True:
-        go.acquire()
-        time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=press, daemon=True).start()
-for _ in range(100):
+for _ in range(150):
     try:
-        go.release()
         give_up = time.monotonic() + 5
+        print("ready", flush=True)
         while time.monotonic() < give_up:
             for _ in range(500):
                 trail.emit({{"a": 1}})
@@ -347,10 +341,15 @@ for _ in range(100):
 stats = trail.stats()
 on_their_way = len(trail._outbox.producer)
 print(seen, stats.emitted == stats.buffered + stats.dropped, stats.refused, on_their_way == stats.buffered)
-os._exit(0)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True, text=True)
-    assert done.stdout.split() == ["100", "True", "0", "True"]
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line != "ready\n":
+                break
+            time.sleep(0.002)
+            child.send_signal(signal.SIGINT)
+        assert line.split() == ["150", "True", "0", "True"]
 
 
 def test_what_signal_handlers_raise_leaves_the_counts_right(trail: Trail) -> None:
@@ -375,7 +374,7 @@ def test_what_signal_handlers_raise_leaves_the_counts_right(trail: Trail) -> Non
                 seen += 1
     stats = trail.stats()
     assert seen == 50
-    assert adds_up(stats) and set(stats.by_reason) <= {"buffer_full", "interrupted"}
+    assert adds_up(stats) and set(stats.by_reason) <= {"buffer_full"}
 
 
 def test_emitting_from_a_signal_handler_and_a_finaliser_does_not_lock(trail: Trail) -> None:

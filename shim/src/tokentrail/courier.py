@@ -117,12 +117,12 @@ class Courier:
             self._told_lost = stats.lost
             self._tell_losses_at = now + _TELL_EVERY_S
             _LOG.warning(
-                "tokentrail: %d events lost so far (%d dropped, %d refused: %s); last error: %s",
+                "tokentrail: %d events lost so far (%d dropped, %d refused: %s)%s",
                 stats.lost,
                 stats.dropped,
                 stats.refused,
                 ", ".join(f"{reason} {count}" for reason, count in stats.by_reason.items()),
-                stats.last_error,
+                f"; last error: {stats.last_error}" if stats.last_error else "",
             )
         error = self._outbox.kafka_error
         if stats.buffered and error is not None and now >= self._tell_error_at:

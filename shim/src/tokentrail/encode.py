@@ -34,10 +34,10 @@ _RARE = ("id", "ts", "producer", "status", "backfill")
 
 
 class Rejected(Exception):
-    """An event that cannot be sent; `reason` is the word under which it is counted."""
+    """An event that cannot be sent; `reason` is the word under which it is counted, the text quotes nothing of it."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
         self.reason = reason
 
 
@@ -75,7 +75,7 @@ class Encoder:
             body = plain(event)
             if isinstance(body, dict):
                 return self._encode(body)
-        raise Rejected("not_a_mapping")
+        raise Rejected("not_a_mapping", f"emit takes a mapping, not {type(event).__name__}")
 
     def _encode(self, body: dict[str, Any]) -> Encoded:
         mode = self._complete(body)
@@ -99,7 +99,7 @@ class Encoder:
             body = without_text(body, mode, self._hasher)
         fitting = cut.fit(body, self._limit_bytes - 4 * (len(tenant) + len(unit)), self._hasher)
         if fitting is None:
-            raise Rejected("too_large")
+            raise Rejected("too_large", f"an event cannot be cut to {self._limit_bytes} bytes")
         return fitting, tenant, unit, event_id, has_ts
 
     def _complete(self, body: dict[str, Any]) -> str:

@@ -24,20 +24,23 @@ class Uuid7:
         """Start again: a forked child must not repeat its parent's ids."""
         self._tail = os.urandom(4).hex()
         self._counter = count(int.from_bytes(os.urandom(5), "big"))
-        self._now = (0, "")  # milliseconds, and how ids of this millisecond begin
+        self._last = (0, 0, "")  # milliseconds, upper 26 bits of the counter, and how ids with both begin
 
     def __call__(self) -> str:
         """A new id in its canonical form of 36 characters."""
+        return self.with_time()[0]
+
+    def with_time(self) -> tuple[str, int]:
+        """A new id, and the time by the clock in milliseconds since 1970."""
         number = next(self._counter)
-        ms, prefix = self._now
         now_ms = time.time_ns() // 1_000_000
-        if now_ms > ms:
-            digits = f"{now_ms:012x}"
-            prefix = f"{digits[:8]}-{digits[8:]}-7"
-            self._now = (now_ms, prefix)
-        return (
-            f"{prefix}{number >> 30 & 0xFFF:03x}-{0x8000 | number >> 16 & 0x3FFF:04x}-{number & 0xFFFF:04x}{self._tail}"
-        )
+        ms, upper, prefix = self._last
+        if now_ms > ms or number >> 16 != upper:
+            ms, upper = max(ms, now_ms), number >> 16
+            digits = f"{ms:012x}"
+            prefix = f"{digits[:8]}-{digits[8:]}-7{upper >> 14 & 0xFFF:03x}-{0x8000 | upper & 0x3FFF:04x}-"
+            self._last = (ms, upper, prefix)
+        return f"{prefix}{number & 0xFFFF:04x}{self._tail}", now_ms
 
 
 new_id = Uuid7()

@@ -8,7 +8,6 @@ each; librdkafka adds what it is just sending, at most five requests of 1 MB to 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ SCHEMA = "tokentrail.event.v1"
 OVERHEAD_BYTES = 768
 """Memory of one record on its way beyond its value and key: structures of librdkafka and its headers."""
 
+_ORDINARY_BYTES = 8_192
 _SCHEMA_HEADER = ("schema", SCHEMA.encode())
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
@@ -71,11 +71,13 @@ class Outbox:
         self.last_error: str | None = None
         self.kafka_error: str | None = None  # the last one from librdkafka
         self.fatal = False
+        self.is_full = False  # an event of ordinary size did not fit, and nothing has left since
         self.close_by: float | None = None  # time.monotonic(); set once, and from then on nothing is accepted
         self.finished = True  # False from the start of the courier's thread to its end
         self.thread: int | None = None  # the courier's
         self.producer: Producer | None = None
         self.lock = new_lock()
+        self._topic = plan.topic
         self._max_bytes = plan.max_buffer_bytes
         self._max_events = plan.max_buffer_events
         self._head = f'{{"producer":{{"id":"{self.instance}","library":"{LIBRARY}","sequence":'
@@ -115,13 +117,6 @@ class Outbox:
             self.connect()
             return old
 
-    def is_full(self) -> bool:
-        """Whether even a small event would be dropped."""
-        return (
-            self._taken_bytes - self._done_bytes + OVERHEAD_BYTES > self._max_bytes
-            or self._taken - self._done >= self._max_events
-        )
-
     def send(self, event: Encoded, heartbeat: bool = False) -> bool:
         """Number an event and hand it over; False where it was not accepted, which is counted (not for heartbeats)."""
         fields, tenant, unit, event_id, has_ts = event
@@ -131,26 +126,30 @@ class Outbox:
                 return self.lose(False, self.unavailable or "closed")
             while True:
                 sequence = self._sequence + 1
-                made_id = event_id or new_id()
+                made_id, now_ms = new_id.with_time()
                 if event_id or has_ts:
-                    own = "" if event_id else f'"id":"{made_id}",'
-                    own += "" if has_ts else f'"ts":{time.time_ns() // 1_000_000},'
-                    head = f"{self._head}{sequence}}},{own}"
+                    own_id = "" if event_id else f'"id":"{made_id}",'
+                    own_ts = "" if has_ts else f'"ts":{now_ms},'
+                    head = f"{self._head}{sequence}}},{own_id}{own_ts}"
                 else:
-                    head = f'{self._head}{sequence}}},"id":"{made_id}","ts":{time.time_ns() // 1_000_000},'
+                    head = f'{self._head}{sequence}}},"id":"{made_id}","ts":{now_ms},'
                 value = head.encode() + fields[1:]
-                key = f"{tenant}\x1f{unit or made_id}".encode()
+                key = f"{tenant}\x1f{unit or event_id or made_id}".encode()
                 headers: list[tuple[str, str | bytes | None]] = [
                     _SCHEMA_HEADER,
                     self._producer_header,
                     ("sequence", str(sequence)),
                 ]
                 report = self._on_heartbeat_delivery if heartbeat else self._on_delivery
+                record = (self._topic, value, key, -1, report, None, 0, headers)
                 size = len(value) + len(key) + OVERHEAD_BYTES
                 if (
                     self._taken_bytes - self._done_bytes + size > self._max_bytes
                     or self._taken - self._done >= self._max_events
                 ):
+                    self.is_full = size < _ORDINARY_BYTES
+                    if self._taken == self._done:
+                        self.is_full = False  # the last report came in between: no other will say so
                     return False if heartbeat else self.lose(False, "buffer_full")
                 if self._sequence + 1 == sequence:  # else a finaliser or signal handler has emitted in between
                     break
@@ -161,8 +160,15 @@ class Outbox:
             self._taken_bytes += size
             if not heartbeat:
                 self._accepted += 1
+            interrupted = False
             try:
-                producer.produce(self.plan.topic, value, key, -1, report, None, 0, headers)
+                try:
+                    producer.produce(*record)
+                except TypeError:
+                    # The record has the right types. While it reads headers, confluent-kafka looks for pending signals,
+                    # and puts this error in the place of what a signal handler raises.
+                    interrupted = True
+                    producer.produce(*record)
             except Exception as error:
                 if self._sequence == sequence:
                     self._sequence -= 1
@@ -172,32 +178,32 @@ class Outbox:
                     return False
                 self._accepted -= 1
                 return self._refused_at_once(error)
-            return True
+        if interrupted and was_ctrl_c():
+            raise KeyboardInterrupt
+        return True
 
-    def lose(self, refused: bool, reason: str, error: BaseException | None = None) -> bool:
-        """Count an event that was not accepted. Always False, which `emit` returns."""
+    def lose(self, refused: bool, reason: str, error: str = "") -> bool:
+        """Count an event that was not accepted. Always False, which `emit` returns.
+
+        Args:
+            refused: Refused rather than dropped.
+            reason: The word under which it is counted.
+            error: For a person; must not quote the event.
+        """
         with self.lock:
             self._lost[refused, reason] += 1
-            if error is not None:
-                self.last_error = f"{reason}: {type(error).__name__}"  # its text may quote the event
+            if error:
+                self.last_error = error
         return False
 
     def _refused_at_once(self, error: Exception) -> bool:
         if isinstance(error, BufferError):
             return self.lose(False, "buffer_full")
-        if isinstance(error, TypeError):
-            # What we hand over has the right types. While it reads headers, confluent-kafka looks for pending signals,
-            # and puts this error in the place of what a signal handler raises.
-            self.lose(False, "interrupted")
-            if was_ctrl_c():
-                raise KeyboardInterrupt from None
-            return False
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if not isinstance(cause, KafkaError):
-            return self.lose(True, "internal", error)
-        self.last_error = cause.str()
+            return self.lose(True, "internal", f"internal: {type(error).__name__}")
         self.fatal = self.fatal or cause.code() == KafkaError._FATAL
-        return self.lose(True, _word(cause))
+        return self.lose(True, _word(cause), cause.str())
 
     def beat(self, closing: bool) -> bool:
         """Send the counts as they are. `last_sequence` is the heartbeat's own number: 1..last_sequence were sent."""
@@ -216,8 +222,7 @@ class Outbox:
             return self.send((fields, self.plan.identity["tenant"], self.instance, "", False), heartbeat=True)
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        self._done += 1
-        self._done_bytes += len(message) + len(message.key() or b"") + OVERHEAD_BYTES
+        self._leave(message)
         if error is None:
             self._delivered += 1
         elif error.code() in _PURGED and self.close_by is not None:
@@ -227,8 +232,12 @@ class Outbox:
             self.last_error = error.str()
 
     def _on_heartbeat_delivery(self, error: KafkaError | None, message: Message) -> None:
-        self._done += 1
+        self._leave(message)
+
+    def _leave(self, message: Message) -> None:
         self._done_bytes += len(message) + len(message.key() or b"") + OVERHEAD_BYTES
+        self._done += 1
+        self.is_full = False
 
     def _on_error(self, error: KafkaError) -> None:
         self.last_error = self.kafka_error = error.str()

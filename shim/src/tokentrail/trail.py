@@ -124,18 +124,18 @@ class Trail:
                 lifecycle.start(outbox)  # a forked child's first event
                 if outbox.producer is None:
                     return outbox.lose(False, outbox.unavailable or "closed")
-            if outbox.is_full():
+            if outbox.is_full:
                 return outbox.lose(False, "buffer_full")
             try:
                 encoded = self._encode(event)
             except Rejected as rejected:
-                return outbox.lose(rejected.reason == "too_large", rejected.reason)
+                return outbox.lose(rejected.reason == "too_large", rejected.reason, str(rejected))
             except Exception as error:
-                return outbox.lose(False, "unserialisable", error)
+                return outbox.lose(False, "unserialisable", f"unserialisable: {type(error).__name__}")
             return outbox.send(encoded)
         except Exception as error:
             with suppress(Exception):  # no stack or memory left, perhaps not even for counting
-                outbox.lose(False, "internal", error)
+                outbox.lose(False, "internal", f"internal: {type(error).__name__}")
             return False
 
     def call(self, /, **fields: Any) -> Call:

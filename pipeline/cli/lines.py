@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import secrets
+import stat
 import sys
 import time
 import zlib
@@ -116,11 +117,12 @@ def open_source(file: Path) -> Source:
         return Source("standard input", None, sys.stdin.buffer, sys.stdin.buffer)
     try:
         raw = file.open("rb", buffering=1 << 20)
-        size = os.fstat(raw.fileno()).st_size
+        status = os.fstat(raw.fileno())
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
     lines: IO[bytes] = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw  # type: ignore[assignment]
-    return Source(str(file), size, raw, lines)
+    # A pipe has no size and no place.
+    return Source(str(file), status.st_size if stat.S_ISREG(status.st_mode) else None, raw, lines)
 
 
 class Preparer:

@@ -122,7 +122,7 @@ def _print(report: Report, unsettled: dict[int, int]) -> None:
     if more > 0:
         print(f"... and {more:,} more; --json gives them all.")
     if report.problems:
-        said = f"Kafka, ledger and rows DIFFER: {len(report.problems):,} problems in {report.rows:,} rows."
+        said = f"Kafka, ledger and rows DIFFER: {_problems(len(report.problems))} in {report.rows:,} rows."
     else:
         said = f"Kafka, ledger and rows agree: {report.rows:,} rows are what the ledger says."
     if unsettled:
@@ -146,3 +146,7 @@ def _line(partition: PartitionReport, tables: list[str], is_wrong: bool, unsettl
         partition.pending,
         verdict,
     ]
+
+
+def _problems(count: int) -> str:
+    return "1 problem" if count == 1 else f"{count:,} problems"

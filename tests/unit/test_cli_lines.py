@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import threading
 import uuid
 
 import pytest
@@ -114,3 +116,15 @@ def test_a_packed_file_is_unpacked_and_a_broken_one_is_told_after_what_could_be_
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         open_source(tmp_path / "nothing.jsonl")
+
+
+def test_a_pipe_is_read_without_a_place_in_it(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b'{"tenant":"a"}\n',))
+    writer.start()
+    source = open_source(pipe)
+    assert list(source.lines()) == [b'{"tenant":"a"}']
+    assert (source.size, source.position()) == (None, 0)
+    source.close()
+    writer.join()

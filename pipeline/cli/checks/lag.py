@@ -60,7 +60,7 @@ def lags(settings: Settings) -> Iterator[Finding]:
     client = admin(settings)
     with Reader(settings) as reader:
         for stage, source in SOURCES.items():
-            yield _judged(stage, source, list(_of_stage(settings, client, reader, stage, source)))
+            yield judged(stage, source, list(_of_stage(settings, client, reader, stage, source)))
 
 
 def sink_marks(settings: Settings) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _of_stage(settings: Settings, client: AdminClient, reader: Reader, stage: st
         yield Lag(stage, number, end - max(place, start), age_ms, lost)
 
 
-def _judged(stage: str, source: str, found: list[Lag]) -> Finding:
+def judged(stage: str, source: str, found: list[Lag]) -> Finding:
     """What the lags of one stage amount to."""
     part = f"lag {stage}"
     said = ", ".join(f"{lag.partition}: {lag.records:,}" for lag in found)

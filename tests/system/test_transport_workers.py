@@ -39,7 +39,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_committed_ahead_of_the_wor
         assert_commits_are_covered(kafka)
         return all(len(kafka.done(partition)) == 2_400 for partition in EVERYWHERE)
 
-    until("the survivor has done all", finished, 28)
+    until("the survivor has done all", finished, 60)
     for partition in EVERYWHERE:
         ranges = [(entry["first"], entry["next"]) for entry in kafka.told(did=partition)]
         assert len(ranges) == len(set(ranges)), "own places: what was written down is not done again"

@@ -25,7 +25,7 @@ from pipeline.transport.admin import migrate_topics
 WORKER = Path(__file__).with_name("transport_worker.py")
 
 
-def until(what: str, condition: Callable[[], Any], deadline_s: float = 20.0) -> Any:
+def until(what: str, condition: Callable[[], Any], deadline_s: float = 30.0) -> Any:
     """The first true answer of `condition`."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:

@@ -60,21 +60,22 @@ FROM {database}.calls
 WHERE id != ''
 GROUP BY id;
 
--- What producer instances say they have sent, beside what arrived. `missing` is what neither arrived nor was told as
--- refused or dropped; an instance that still runs may have events on their way.
+-- What producer instances say they have sent, beside what arrived. A heartbeat carries its own number, so 1 to
+-- last_sequence were handed to Kafka; `missing` is what of it did not arrive (or is still on its way).
 CREATE OR REPLACE VIEW {database}.producer_loss AS
 SELECT
     said.tenant AS tenant,
     said.producer AS producer,
-    said.library AS library,
-    said.emitted AS emitted,
-    said.refused AS refused,
-    said.dropped AS dropped,
-    came.arrived AS arrived,
-    came.arrived_twice AS arrived_twice,
-    greatest(toInt64(said.last_sequence) + 1 - toInt64(came.arrived), 0) AS missing,
-    said.closing AS closed,
-    said.last_heard AS last_heard
+    any(said.library) AS library,
+    any(said.emitted) AS emitted,
+    any(said.refused) AS refused,
+    any(said.dropped) AS dropped,
+    any(said.last_sequence) AS sent,
+    uniqExactIf(came.producer_sequence, came.producer_sequence <= said.last_sequence) AS arrived,
+    any(said.last_sequence) - arrived AS missing,
+    count() - uniqExact(came.producer_sequence) AS arrived_twice,
+    any(said.closing) AS closed,
+    any(said.last_heard) AS last_heard
 FROM
 (
     SELECT
@@ -84,29 +85,31 @@ FROM
         max(heartbeats.emitted) AS emitted,
         max(heartbeats.refused) AS refused,
         max(heartbeats.dropped) AS dropped,
-        max(coalesce(heartbeats.last_sequence, -1)) AS last_sequence,
+        toUInt64(greatest(max(coalesce(heartbeats.last_sequence, 0)), 0)) AS last_sequence,
         max(heartbeats.closing) AS closing,
         max(received_at) AS last_heard
     FROM {database}.heartbeats
+    WHERE producer != ''
     GROUP BY tenant, producer
 ) AS said
-LEFT JOIN
+INNER JOIN
 (
-    SELECT
-        producer,
-        uniqExact(producer_sequence) AS arrived,
-        count() - uniqExact(producer_sequence) AS arrived_twice
-    FROM
-    (
-        SELECT producer, producer_sequence FROM {database}.calls
-        UNION ALL SELECT producer, producer_sequence FROM {database}.evaluations
-        UNION ALL SELECT producer, producer_sequence FROM {database}.feedback
-        UNION ALL SELECT producer, producer_sequence FROM {database}.heartbeats
-        UNION ALL SELECT producer, producer_sequence FROM {database}.dead_letters
-    )
-    WHERE producer != '' AND producer_sequence IS NOT NULL
-    GROUP BY producer
-) AS came USING (producer);
+    SELECT producer, assumeNotNull(calls.producer_sequence) AS producer_sequence
+    FROM {database}.calls WHERE isNotNull(calls.producer_sequence)
+    UNION ALL
+    SELECT producer, assumeNotNull(evaluations.producer_sequence) AS producer_sequence
+    FROM {database}.evaluations WHERE isNotNull(evaluations.producer_sequence)
+    UNION ALL
+    SELECT producer, assumeNotNull(feedback.producer_sequence) AS producer_sequence
+    FROM {database}.feedback WHERE isNotNull(feedback.producer_sequence)
+    UNION ALL
+    SELECT producer, assumeNotNull(heartbeats.producer_sequence) AS producer_sequence
+    FROM {database}.heartbeats WHERE isNotNull(heartbeats.producer_sequence)
+    UNION ALL
+    SELECT producer, assumeNotNull(dead_letters.producer_sequence) AS producer_sequence
+    FROM {database}.dead_letters WHERE isNotNull(dead_letters.producer_sequence)
+) AS came ON said.producer = came.producer
+GROUP BY said.tenant, said.producer;
 
 CREATE OR REPLACE VIEW {database}.anomalies_now AS
 SELECT * FROM {database}.anomalies

@@ -20,8 +20,8 @@ from demo.scenario import HOUR_MS, MINUTE_MS, Feature, Incident, Scenario
 
 # A finding may say that something began a little before it did (windows are whole minutes).
 EARLY_MS: Final = 15 * MINUTE_MS
-# An hour's window still holds the incident for an hour after its end.
-LATE_MS: Final = HOUR_MS + 30 * MINUTE_MS
+# The longest windows are two hours, and still hold the incident for as long after its end.
+LATE_MS: Final = 2 * HOUR_MS + 30 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,21 +43,32 @@ def write_json(values: Mapping[str, Any]) -> None:
     sys.stdout.write(_encoder.encode({name: plain(value) for name, value in values.items()}).decode() + "\n")
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], units: Mapping[str, Unit], title: str | None = None
-) -> None:
-    """Write a table; headings are the columns' names in words."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], units: Mapping[str, Unit]) -> None:
+    """Write a table; where it is wider than the terminal, one line for each value instead."""
     from rich.box import SIMPLE_HEAD
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name in columns:
-        unit = units.get(name, "text")
-        grid.add_column(heading(name, unit), justify="right" if unit in RIGHT else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(shown(value, units.get(name, "text"))) for name, value in zip(columns, row, strict=True)))
-    console().print(grid)
+    known = [units.get(name, "text") for name in columns]
+    headings = [heading(name, unit) for name, unit in zip(columns, known, strict=True)]
+    texts = [[shown(value, unit) for value, unit in zip(row, known, strict=True)] for row in rows]
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, unit in zip(headings, known, strict=True):
+        grid.add_column(name, justify="right" if unit in RIGHT else "left", overflow="fold")
+    for line in texts:
+        grid.add_row(*map(Text, line))
+    out = console()
+    if Measurement.get(out, out.options.update(max_width=10_000), grid).maximum <= out.width:
+        out.print(grid)
+        return
+    for line in texts:
+        upright = Table.grid(padding=(0, 2))
+        upright.add_column(style="dim", no_wrap=True)
+        upright.add_column(overflow="fold")
+        for name, text in zip(headings, line, strict=True):
+            upright.add_row(name, Text(text))
+        out.print(upright, "")
 
 
 def heading(name: str, unit: Unit) -> str:

@@ -141,3 +141,14 @@ def test_csv_has_a_heading_and_quotes_what_needs_it(capsys):
 def test_a_table_in_a_pipe_is_not_cut(capsys):
     write(["why"], [("x" * 150,)], {}, "table")
     assert "x" * 150 in capsys.readouterr().out
+
+
+def test_a_table_that_is_wider_than_the_terminal_stands_upright(capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.cli.output.PIPE_WIDTH", 60)
+    columns, row = ["tenant", "latency_ms", "why"], ["acme", 1240.0, "y" * 40]
+    write(columns, [row], {"latency_ms": "ms"}, "table")
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()] == [
+        ["tenant", "acme"], ["latency", "1.24", "s"], ["why", "y" * 40],
+    ]  # fmt: skip
+    write(columns[:2], [row[:2]], {"latency_ms": "ms"}, "table")
+    assert ["tenant", "latency"] in [line.split() for line in capsys.readouterr().out.splitlines()]

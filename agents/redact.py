@@ -67,6 +67,7 @@ class Redact:
             self._redactor = Redactor(config, processes=settings.redact_processes)
             await context.to_thread(self._redactor.start)
             version = self._redactor.manifest
+        self._hits = self._misses = 0
         self._fuse = Fuse(self.name)
         facts = FactMaker(Identifiers(context.keys, is_clean_identifier), PriceBook())
         self._maker = CleanMaker(facts, version)
@@ -125,6 +126,11 @@ class Redact:
             return await self._redactor.redact_many(texts)
         except RedactorUnavailable as error:
             raise RetryableError(f"redaction is not to be had ({error}); nothing is stored until it is") from error
+        finally:
+            stats = self._redactor.stats
+            metrics.REDACTION_CACHE.labels("hit").inc(stats.cache_hits - self._hits)
+            metrics.REDACTION_CACHE.labels("miss").inc(stats.texts - stats.cache_hits - self._misses)
+            self._hits, self._misses = stats.cache_hits, stats.texts - stats.cache_hits
 
     def _current_policies(self) -> Policies:
         """The policies as the log has them now, folded again only when `llm.controls` has grown."""

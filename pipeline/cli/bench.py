@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-NAMES: Final = ("transport", "e2e", "anomaly", "shim", "redaction", "sink", "meter")
+NAMES: Final = ("transport", "e2e", "anomaly")
 
 
 @app.command(epilog="Example: tokentrail bench transport --json")

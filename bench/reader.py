@@ -70,7 +70,7 @@ def main() -> None:
 
     if ranges:
 
-        @app.agent(topic, concurrency=1)
+        @app.agent(topic, concurrency=1)  # type: ignore[untyped-decorator]
         async def by_range(stream: Any) -> None:
             async for event in stream.noack().events():
                 begin()
@@ -81,7 +81,7 @@ def main() -> None:
 
     else:
 
-        @app.agent(topic, concurrency=1)
+        @app.agent(topic, concurrency=1)  # type: ignore[untyped-decorator]
         async def by_event(stream: Any) -> None:
             async for value in stream:
                 begin()

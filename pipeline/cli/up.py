@@ -62,7 +62,8 @@ def start_servers(
     Raises:
         TokentrailError: One sentence on what is wrong (port taken, no disk, already running, ...).
     """
-    from infra.embedded.servers import EmbeddedError, EmbeddedServers
+    from infra.embedded.errors import EmbeddedError
+    from infra.embedded.servers import EmbeddedServers
 
     servers = EmbeddedServers(
         folder,

@@ -93,7 +93,7 @@ def main() -> None:
     topic = app.topic(options.topic, value_serializer="raw", key_serializer="raw", value_type=bytes)
     state: dict[str, Any] = {"done": 0, "wall": 0.0, "cpu": 0.0}
 
-    @app.agent(topic, concurrency=1)
+    @app.agent(topic, concurrency=1)  # type: ignore[untyped-decorator]
     async def work(stream: Any) -> None:
         async for batch in stream.take(1000, within=0.5):
             if not state["done"]:

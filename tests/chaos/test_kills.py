@@ -1,4 +1,4 @@
-"""A short run of what `python -m tests.chaos.run` does at length: kill -9 in mid work loses nothing and doubles nothing."""
+"""A short run of what `python -m tests.chaos.run` does at length: kill -9 loses nothing and doubles nothing."""
 
 from __future__ import annotations
 

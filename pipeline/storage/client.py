@@ -84,7 +84,7 @@ class Client:
     def send(self, sql: str, body: bytes, settings: Parameters) -> None:
         """Run an INSERT whose data is `body`. The data never reaches the server's query log: only `sql` does."""
         with _translated("inserting"):
-            self._client.command(sql, data=body, settings=dict(settings))
+            self._client.raw_insert(insert_block=b"\n".join((sql.encode(), body)), settings=dict(settings))
 
     def rows(self, sql: str, parameters: Parameters | None = None) -> list[tuple[Any, ...]]:
         """All rows of a small result."""

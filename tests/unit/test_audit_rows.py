@@ -99,6 +99,15 @@ def test_a_batch_accounts_for_every_position_and_has_one_part_for_a_cell() -> No
     assert batch.with_rows == [1, 5, 6, 7]
 
 
+def test_rows_of_a_part_are_in_position_order_also_when_the_brokers_clock_went_back_a_day() -> None:
+    records = []
+    for offset, days_back in enumerate((1, 0, 1, 0)):
+        fact = Fact("call", Position(1, 0, offset), 0, NOW - days_back * DAY_MS, NOW)
+        records.append(Slot(offset, Clean(fact=fact, stamp=Stamp(30, 7)), 1))
+    (part,) = build(records, 0, 4, KEYS).parts
+    assert part.offsets == [0, 1, 2, 3]
+
+
 def test_a_refused_row_is_replaced_by_one_dead_letter() -> None:
     record = clean("call", 1, content=Content(input="secret words"))
     refused = ((1, "call_content"), (1, "calls"))

@@ -107,7 +107,7 @@ def run(settings: Settings, *, dry_run: bool = False, now_ms: int | None = None)
     """
     from pipeline.audit.retention import ends_at_ms, is_over
     from pipeline.cli.progress import Progress
-    from pipeline.cli.verify import partitions
+    from pipeline.storage.check import partition_count
     from pipeline.storage.client import connect
     from pipeline.storage.expire import drop_expired
 
@@ -120,7 +120,7 @@ def run(settings: Settings, *, dry_run: bool = False, now_ms: int | None = None)
             dropped = drop_expired(
                 settings,
                 client,
-                partitions(settings),
+                partition_count(settings),
                 now_ms=now_ms,
                 progress=lambda done, total, what: progress.update(done, what, total),
             )

@@ -58,16 +58,14 @@ def run(settings: Settings, *, settled_within_s: float | None = None) -> tuple[R
     """
     from pipeline.cli.progress import Progress
     from pipeline.cli.settle import raw_ends, wait_settled
-    from pipeline.storage.check import verify_installation
+    from pipeline.storage.check import partition_count, verify_installation
 
-    count = partitions(settings)
-    settings = settings.model_copy(update={"partitions": count})
     unsettled: dict[int, int] = {}
     if settled_within_s is not None:
         with Progress("settling") as waiting:
             unsettled = wait_settled(
                 settings,
-                raw_ends(settings, count),
+                raw_ends(settings, partition_count(settings)),
                 settled_within_s,
                 lambda left: waiting.update(0, f"{left:,} positions on their way"),
             )
@@ -77,24 +75,6 @@ def run(settings: Settings, *, settled_within_s: float | None = None) -> tuple[R
             progress=lambda done, total: progress.update(done, f"{done:,} of {total:,} ranges", total),
         )
     return report, unsettled
-
-
-def partitions(settings: Settings) -> int:
-    """How many partitions the raw topic has: settings say what it would be created with, not what it is."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    from pipeline.cli.sender import Silent
-    from pipeline.errors import RetryableError, UsageError
-
-    name = settings.topic("calls.raw")
-    try:
-        found = AdminClient(settings.librdkafka(logger=Silent())).list_topics(name, timeout=15).topics[name]
-    except KafkaException as error:
-        raise RetryableError(f"Kafka at {settings.kafka_bootstrap} does not answer ({error.args[0].name()}).") from None
-    if found.error is not None:
-        raise UsageError(f"There is no topic {name}. Run `tokentrail migrate`.")
-    return len(found.partitions)
 
 
 def _print(report: Report, unsettled: dict[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     try:
         found.start()
         found.start_stages(STAGES)
+        for name in found.environment:  # the stages have it; other tests of the session must not
+            os.environ.pop(name)
         yield found
     finally:
         found.stop()

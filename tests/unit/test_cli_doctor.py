@@ -64,7 +64,7 @@ def test_the_model_is_the_one_that_redaction_loads():
 
 @pytest.mark.parametrize(
     ("settings", "state"),
-    [({"redaction": "off"}, "FAIL"), ({"ner": False}, "ok"), ({"ner_model": "no_such_model"}, "FAIL")],
+    [({"redaction": "off"}, "FAIL"), ({"ner": False}, "ok"), ({"ner": True, "ner_model": "no_such_model"}, "FAIL")],
 )
 def test_redaction_that_is_off_or_has_no_model_is_a_failure(settings, state):
     (found,) = machine.redaction(Settings(**settings))

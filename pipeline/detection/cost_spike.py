@@ -1,0 +1,278 @@
+"""`cost.spike`: a tenant, a feature or a user costs about twice what it should, within the hour.
+
+An estimate of a doubling scatters around two, so the bound is set a little lower, and the excess must stand out of the
+noise that this very key has shown (`surprise`), and be worth something. Several window lengths are tried: short ones
+see a steep rise early, the hour sees a doubling. Pure: see `rule`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.detection.baseline import Expectation, Past, per_call, surprise
+from pipeline.detection.rule import Finding, Life
+from pipeline.windows.keys import subject
+from pipeline.windows.rolling import LENGTHS, Timeline
+from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
+from schemas.anomaly import Severity, Span, SuggestedControl
+
+NANO: Final = 1_000_000_000
+# What needs the last day's hours of a key and of its parts is judged once in so many minutes: enough for an hour.
+EVERY: Final = 5
+# Costs of the calls of one run resemble one another: so many calls are one independent payment.
+CORRELATED: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """When a window of one length is too expensive.
+
+    Attributes:
+        minutes: Length; one of `rolling.LENGTHS`.
+        ratio: Observed over expected, at least.
+        surprise: `baseline.surprise` against the highest cost that the expectation allows, at least.
+    """
+
+    minutes: int
+    ratio: float
+    surprise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where and when a key is judged.
+
+    Attributes:
+        timeline: The key; its rolling sums stand at `minute`.
+        parts: The `model` timelines below it, for the usual cost of a call.
+        minute: Last minute of the windows under test.
+        first_hour: First hour the system knows anything of.
+        ring_start: First minute that is held by minutes.
+    """
+
+    timeline: Timeline
+    parts: Callable[[], Iterable[Timeline]]
+    minute: int
+    first_hour: int
+    ring_start: int
+
+
+_LIFE: Final = Life("cost.spike", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CostSpike:
+    """The recipe.
+
+    Attributes:
+        life: Tier and times.
+        same_hour: Bounds against the same time of earlier days; empty where there is no such habit (a single user).
+        per_call: Bound against the usual cost of these calls.
+        busiest_hour: Bound against the busiest hour, for keys that are known for a day and too thin for `same_hour`.
+        clear: An open finding is over when the last hour is below this ratio; shorter windows scatter too much.
+        warm_up_hours: Whole hours with calls that must be known for `per_call` and `busiest_hour`.
+        least_calls: Calls in the window, at least.
+        least_excess_usd: Excess over the expectation, at least.
+        least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
+        model_error: Relative error of the expectation itself, from one day to the next.
+    """
+
+    life: Life = _LIFE
+    same_hour: tuple[Bound, ...] = (
+        Bound(120, 1.75, 4.3),
+        Bound(60, 1.75, 4.3),
+        Bound(20, 2.0, 4.5),
+        Bound(5, 3.0, 5.0),
+    )
+    per_call: Bound = Bound(60, 1.75, 4.0)
+    busiest_hour: Bound = Bound(60, 2.5, 5.0)
+    clear: float = 1.4
+    warm_up_hours: int = 3
+    least_calls: int = 10
+    least_excess_usd: float = 0.02
+    least_expected_calls: float = 12.0
+    model_error: float = 0.15
+
+    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+        """Judge the windows that end with `scene.minute`.
+
+        Args:
+            scene: Key and time.
+            firing: Whether a finding of this key is open.
+            memory: What the open finding froze: its kind of baseline and what it stood on.
+
+        Returns:
+            The finding, or None; None also while too little is known (see `insufficient`).
+        """
+        timeline = scene.timeline
+        past = Past(timeline, scene.minute + 1, scene.first_hour, scene.ring_start)
+        if firing:
+            return self._still(scene, past, memory)
+        # The longest window holds the others: what is not in it is in none.
+        if timeline.calls[-1] < self.least_calls or timeline.cost[-1] < self.least_excess_usd * NANO:
+            return None
+        found = self._by_habit(scene, past)
+        if found is not None:
+            return found
+        calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
+        if calls < self.least_calls or cost < self.least_excess_usd * NANO or scene.minute % EVERY:
+            return None
+        if len(past.last_day) < self.warm_up_hours:
+            return None
+        return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
+
+    def insufficient(self, scene: Scene) -> bool:
+        """True while nothing can be said of this key because too little is known of it."""
+        past = Past(scene.timeline, scene.minute + 1, scene.first_hour, scene.ring_start)
+        return not past.known_for_a_day() and len(past.last_day) < self.warm_up_hours
+
+    def _habit(self, past: Past, minutes: int) -> Expectation | None:
+        """What the same time of earlier days promises; None where that is too little to be a baseline."""
+        if not self.same_hour:
+            return None
+        expected = past.same_hour(minutes)
+        if expected is None or expected.calls * HOUR_MINUTES / minutes < self.least_expected_calls:
+            return None
+        return expected
+
+    def _by_habit(self, scene: Scene, past: Past) -> Finding | None:
+        for bound in self.same_hour:
+            place = LENGTHS.index(bound.minutes)
+            calls, cost = scene.timeline.calls[place], scene.timeline.cost[place]
+            if calls < self.least_calls:
+                continue
+            expected = self._habit(past, bound.minutes)
+            # The careful expectation is the higher one, and costs more to make.
+            if expected is not None and cost >= bound.ratio * expected.cost:
+                expected = past.careful(expected, bound.minutes)
+                if self._exceeds(cost, expected, bound, past.payment()):
+                    return self._finding(scene, bound, expected, cost)
+        return None
+
+    def _by_call(self, scene: Scene, past: Past) -> Finding | None:
+        usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
+        if usual is None or not self._exceeds(
+            usual.observed, usual.expected, self.per_call, CORRELATED * usual.payment
+        ):
+            return None
+        habit = self._habit(past, HOUR_MINUTES)
+        if habit is not None and scene.timeline.cost[_HOUR] < self.clear * habit.cost:
+            # Dearer calls, but fewer of them: nothing has become more expensive.
+            return None
+        return self._finding(scene, self.per_call, usual.expected, usual.observed)
+
+    def _by_busiest_hour(self, scene: Scene, past: Past) -> Finding | None:
+        if not past.known_for_a_day() or self._habit(past, HOUR_MINUTES) is not None:
+            return None
+        busiest, cost = past.busiest_hour(HOUR_MINUTES), scene.timeline.cost[_HOUR]
+        if busiest is None or not self._exceeds(cost, busiest, self.busiest_hour, past.payment()):
+            return None
+        return self._finding(scene, self.busiest_hour, busiest, cost)
+
+    def _exceeds(self, cost: int, expected: Expectation, bound: Bound, payment: float) -> bool:
+        if (
+            expected.cost <= 0
+            or cost < bound.ratio * expected.cost
+            or cost - expected.cost < self.least_excess_usd * NANO
+        ):
+            return False
+        # The highest cost that the expectation allows: days differ, and each was itself one draw.
+        highest = expected.cost * (1 + self.model_error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
+        return surprise(cost, highest, payment) >= bound.surprise
+
+    def _still(self, scene: Scene, past: Past, memory: dict[str, float]) -> Finding | None:
+        """The last hour against what the open finding stood on; None when it is clear."""
+        cost = scene.timeline.cost[_HOUR]
+        expected: Expectation | None
+        if "level" in memory:
+            expected = past.same_hour(HOUR_MINUTES)
+            if expected is not None:
+                expected = past.careful(expected, HOUR_MINUTES, memory["level"])
+            bound = next(b for b in self.same_hour if b.minutes == HOUR_MINUTES)
+        elif "busiest_cost" in memory:
+            expected = Expectation("busiest_hour", memory["busiest_cost"], memory["busiest_calls"])
+            bound = self.busiest_hour
+        else:
+            bound = self.per_call
+            # Hours that the finding covers are flagged, so the usual cost of a call is the one before it.
+            usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
+            expected, cost = (usual.expected, usual.observed) if usual is not None else (None, 0)
+        if expected is None or expected.cost <= 0 or cost < self.clear * expected.cost:
+            return None
+        return self._finding(scene, bound, expected, cost)
+
+    def _finding(self, scene: Scene, bound: Bound, expected: Expectation, cost: int) -> Finding:
+        timeline, end = scene.timeline, scene.minute + 1
+        calls = timeline.calls[LENGTHS.index(bound.minutes)]
+        ratio = cost / expected.cost
+        calls_ratio = calls / expected.calls if expected.calls else 0.0
+        each_ratio = ratio / calls_ratio if calls_ratio else 0.0
+        severity: Severity = "SEV1" if ratio >= 4 else "SEV2"
+        names = subject(timeline.key)
+        return Finding(
+            window=Span((end - bound.minutes) * MINUTE_MS, end * MINUTE_MS),
+            observed=cost / NANO,
+            baseline=expected.cost / NANO,
+            threshold=bound.ratio * expected.cost / NANO,
+            unit="usd",
+            severity=severity,
+            why=_why(names, bound, expected, cost, calls_ratio, each_ratio),
+            began_at=_onset(timeline, scene.minute, bound.minutes, expected) * MINUTE_MS,
+            evidence=timeline.dearest(end - bound.minutes, bound.minutes),
+            details={
+                "minutes": bound.minutes,
+                "baseline": expected.kind,
+                "baseline_windows": expected.days,
+                "calls": calls,
+                "calls_expected": round(expected.calls, 1),
+                "calls_ratio": round(calls_ratio, 2),
+                "cost_per_call_ratio": round(each_ratio, 2),
+            },
+            memory=_frozen(expected),
+            suggested_control=SuggestedControl("switch", names, f"{ratio:.1f} times the expected cost"),
+        )
+
+
+_HOUR: Final = LENGTHS.index(HOUR_MINUTES)
+
+
+def _frozen(expected: Expectation) -> dict[str, float]:
+    if expected.kind == "same_hour":
+        return {"level": expected.level}
+    if expected.kind == "busiest_hour":
+        return {"busiest_cost": expected.cost, "busiest_calls": expected.calls}
+    return {}
+
+
+def _onset(timeline: Timeline, minute: int, length: int, expected: Expectation) -> int:
+    """The minute after which the cost ran ahead of the expectation: the lowest point of the cumulated difference."""
+    each = expected.cost / length
+    total, lowest, onset = 0.0, 0.0, minute - length + 1
+    for now in range(minute - length + 1, minute + 1):
+        slot = timeline.minutes.get(now)
+        total += (slot.cost if slot is not None else 0) - each * 1.3
+        if total < lowest:
+            lowest, onset = total, now + 1
+    return min(onset, minute)
+
+
+_AGAINST: Final = {
+    "per_call": "these calls usually cost",
+    "busiest_hour": "of the last day's busiest hour",
+}
+
+
+def _why(
+    names: dict[str, str], bound: Bound, expected: Expectation, cost: int, calls_ratio: float, each_ratio: float
+) -> str:
+    who = " ".join(f"{name} {value}" for name, value in names.items())
+    days = f"{expected.days} earlier days" if expected.days > 1 else "the day before"
+    against = _AGAINST.get(expected.kind, f"expected from the same time of {days}")
+    return (
+        f"{who} cost ${cost / NANO:,.2f} in {bound.minutes} minutes, {cost / expected.cost:.1f} times the "
+        f"${expected.cost / NANO:,.2f} {against}: {calls_ratio:.1f} times the calls at {each_ratio:.1f} times the cost "
+        "of a call."
+    )

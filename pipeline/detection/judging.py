@@ -1,0 +1,366 @@
+"""Partials in, anomalies and closed windows out: the pure core of `judge`.
+
+Everything happens when a record of `llm.partials` is applied, never by wall time or by how records were fetched, so the
+same log gives the same anomalies with the same revisions, whatever crashes and restarts lie between.
+
+Two moments of judgement: when the merged watermark has passed a minute, its keys are judged with that minute complete;
+and when a partial changes a key in the current minute, cost is judged at once, so that a steep rise is not kept waiting
+for the minute's end. One cause is one finding: a feature or user is kept back while its tenant's finding is open, a
+feature's latency while a provider that it uses explains it, a provider's second model while the first one's is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from pipeline.detection.cost_spike import NANO, Bound, CostSpike, Scene
+from pipeline.detection.latency_p95 import LatencyP95
+from pipeline.detection.lifecycle import Case, close, step
+from pipeline.detection.price_unknown import PriceUnknown
+from pipeline.detection.rule import Finding, Life
+from pipeline.windows.closing import Closing, ClosingState
+from pipeline.windows.keys import ORDER, subject
+from pipeline.windows.rolling import LENGTHS, Store, StoreState, Timeline
+from pipeline.windows.watermark import HOUR_MINUTES, HOUR_MS, MINUTE_MS, MergedClock, PartitionClock
+from schemas.anomaly import Anomaly
+from schemas.partial import Key, Partials
+from schemas.window import Windows
+
+# The watermark may jump (a quiet system without ticks): only this many minutes are judged one by one.
+LONGEST_STEP: Final = 180
+# A child's finding waits this long for its parent's, which has more calls to stand on and so is usually first.
+CHILD_HOLD_MS: Final = 600_000
+
+
+_HELD_COST: Final = Life("cost.spike", 1, hold_ms=CHILD_HOLD_MS)
+_COST: Final = CostSpike()
+_FEATURE_COST: Final = CostSpike(life=_HELD_COST)
+# One person's use comes in bursts: no habit of the day, and a burst must be far beyond every earlier one.
+_USER_COST: Final = CostSpike(
+    life=_HELD_COST,
+    same_hour=(),
+    busiest_hour=Bound(60, 4.0, 6.0),
+    per_call=Bound(60, 4.0, 6.0),
+    warm_up_hours=6,
+    least_calls=30,
+    least_excess_usd=0.5,
+)
+_LATENCY: Final = LatencyP95()
+_FEATURE_LATENCY: Final = LatencyP95(
+    life=Life("latency.p95", 1, hold_ms=CHILD_HOLD_MS, clear_ms=900_000), least_calls=30, least_slow=5
+)
+_PRICE: Final = PriceUnknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The recipes in force."""
+
+    cost: CostSpike = _COST
+    feature_cost: CostSpike = _FEATURE_COST
+    user_cost: CostSpike = _USER_COST
+    latency: LatencyP95 = _LATENCY
+    feature_latency: LatencyP95 = _FEATURE_LATENCY
+    price: PriceUnknown = _PRICE
+
+    def cost_of(self, key: Key) -> CostSpike | None:
+        """The recipe for a key's cost."""
+        return {"tenant": self.cost, "feature": self.feature_cost, "user": self.user_cost}.get(key[0])
+
+    def latency_of(self, key: Key) -> LatencyP95 | None:
+        """The recipe for a key's latency."""
+        return {"provider": self.latency, "feature": self.feature_latency}.get(key[0])
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What one record of partials led to."""
+
+    anomalies: list[Anomaly] = field(default_factory=list)
+    windows: list[Windows] = field(default_factory=list)
+
+
+class JudgeState(msgspec.Struct):
+    """The judge as it is kept in a snapshot."""
+
+    store: StoreState
+    closing: ClosingState
+    cases: dict[tuple[str, Key], Case]
+    partitions: dict[int, PartitionClock]
+    first_at: int | None
+    newest_at: int
+    watermark: int | None
+    minute: int
+    pending: dict[int, dict[Key, bool]]
+
+
+class Judge:
+    """The fold of `llm.partials`.
+
+    Args:
+        partitions: Number of source partitions.
+        rules: The recipes.
+        max_keys: Most keys held.
+    """
+
+    def __init__(self, partitions: int, rules: Rules | None = None, max_keys: int = 50_000) -> None:
+        self.rules = rules or Rules()
+        self.clock = MergedClock(partitions)
+        self.store = Store(max_keys)
+        self.closing = Closing(self.store)
+        self.cases: dict[tuple[str, Key], Case] = {}
+        # Minutes that are not over yet, with the keys that have calls in them.
+        self._pending: dict[int, dict[Key, bool]] = {}
+        self._minute = -1
+
+    def apply(self, record: Partials, appended_at: int) -> Verdict:
+        """Apply one record; `appended_at` is its time in the log, in ms."""
+        verdict = Verdict()
+        changed: dict[Key, Timeline] = {}
+        late: list[tuple[Timeline, int]] = []
+        for cell in record.cells:
+            timeline = self.store.upsert(record.partition, record.epoch, cell)
+            if timeline is None:
+                continue
+            self.closing.changed(cell)
+            if not cell.hour:
+                changed[cell.key] = timeline
+                if cell.start >= self._minute:
+                    self._pending.setdefault(cell.start, {})[cell.key] = True
+                else:
+                    late.append((timeline, cell.start))
+        if record.watermark is not None:
+            watermark = self.clock.update(record.partition, record.watermark, appended_at)
+            if watermark is not None:
+                self._advance(watermark, verdict)
+        if self._minute >= 0:
+            self._judge_now(changed, verdict)
+            for timeline, minute in late:
+                # Its minute has been judged already; a missing price is as true of a late call.
+                self._price(timeline, minute, self._minute * MINUTE_MS, verdict)
+        return verdict
+
+    # -- when
+
+    def _advance(self, watermark: int, verdict: Verdict) -> None:
+        """Judge every minute that the watermark has passed; then close windows."""
+        now = watermark // MINUTE_MS
+        if now <= self._minute:
+            return
+        begin = max(self._minute, now - LONGEST_STEP)
+        for minute in sorted(m for m in self._pending if m < begin):
+            del self._pending[minute]
+        self._minute = now
+        # Rules look back over the ring, so it is trimmed only after the minutes have been judged.
+        for minute in range(begin, now):
+            keys = {*self._pending.pop(minute, ()), *(key for _, key in self.cases)}
+            self._judge_minute(minute, keys, verdict)
+        self.store.advance(now)
+        verdict.windows += self.closing.advance(now, watermark)
+
+    def _judge_minute(self, minute: int, keys: Iterable[Key], verdict: Verdict) -> None:
+        now_ms = (minute + 1) * MINUTE_MS
+        for key in sorted(keys, key=lambda k: (ORDER[k[0]], k)):
+            timeline = self.store.timelines.get(key)
+            if timeline is None:
+                continue
+            timeline.seek(minute)
+            self._cost(timeline, minute, now_ms, verdict)
+            self._latency(timeline, minute, now_ms, verdict)
+            self._price(timeline, minute, now_ms, verdict)
+
+    def _judge_now(self, changed: dict[Key, Timeline], verdict: Verdict) -> None:
+        """Judge cost in the minute that is not over: only keys that have just changed."""
+        assert self.clock.watermark is not None
+        for key in sorted(changed, key=lambda k: (ORDER[k[0]], k)):
+            if key[0] in ("tenant", "feature") and ("cost.spike", key) not in self.cases:
+                timeline = changed[key]
+                timeline.seek(self._minute)
+                self._cost(timeline, self._minute, self.clock.watermark, verdict)
+
+    # -- what
+
+    def _cost(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
+        key = timeline.key
+        rule = self.rules.cost_of(key)
+        if rule is None:
+            return
+        case = self.cases.get(("cost.spike", key))
+        firing = case is not None and case.firing
+        memory = case.memory if case is not None else {}
+        scene = Scene(timeline, lambda: self._parts(key), minute, self.store.first_hour or 0, self.store.ring_start)
+        finding = rule.evaluate(scene, firing, memory)
+        if finding is None and case is None:
+            return
+        parent = ("cost.spike", ("tenant", key[1]))
+        if key[0] != "tenant" and self._stands(parent, now_ms):
+            if finding is not None:
+                timeline.flagged[minute // HOUR_MINUTES] = True
+            self._superseded(("cost.spike", key), self.cases[parent], now_ms, verdict)
+            return
+        self._step(rule.life, timeline, finding, now_ms, verdict)
+
+    def _parts(self, key: Key) -> list[Timeline]:
+        if key[0] == "user":
+            return []
+        return [one for one in self.store.below(key[1], "model") if key[0] == "tenant" or one.key[2] == key[2]]
+
+    def _latency(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
+        key = timeline.key
+        rule = self.rules.latency_of(key)
+        if rule is None:
+            return
+        case = self.cases.get(("latency.p95", key))
+        firing = case is not None and case.firing
+        finding = rule.evaluate(
+            timeline, minute, self.store.ring_start, firing, case.memory if case is not None else {}
+        )
+        if finding is None and case is None:
+            return
+        parent = self._slow_provider(key, minute, now_ms) if not firing else None
+        if parent is not None:
+            self.cases.pop(("latency.p95", key), None)
+            if finding is not None:
+                timeline.flagged[minute // HOUR_MINUTES] = True
+            if key[0] == "provider" and finding is not None:
+                self._also(parent, timeline, finding, now_ms, verdict)
+            return
+        self._step(rule.life, timeline, finding, now_ms, verdict)
+
+    def _price(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
+        if timeline.key[0] != "provider":
+            return
+        slot = timeline.minutes.get(minute)
+        if ("price.unknown", timeline.key) not in self.cases and (slot is None or not slot.unpriced):
+            return
+        finding = self.rules.price.evaluate(timeline, minute)
+        self._step(self.rules.price.life, timeline, finding, now_ms, verdict)
+
+    def _step(self, life: Life, timeline: Timeline, finding: Finding | None, now_ms: int, verdict: Verdict) -> None:
+        name = (life.rule, timeline.key)
+        case = self.cases.get(name) or Case()
+        kept, anomaly = step(life, case, subject(timeline.key), finding, now_ms)
+        if kept is None:
+            self.cases.pop(name, None)
+        else:
+            self.cases[name] = kept
+            self._flag(timeline, kept, now_ms)
+        if anomaly is not None:
+            if finding is not None and kept is not None and name == ("cost.spike", ("tenant", timeline.key[1])):
+                anomaly = kept.last = self._explain(timeline, finding, anomaly)
+            verdict.anomalies.append(anomaly)
+            if anomaly.state == "open" and life.rule == "cost.spike" and timeline.key[0] == "tenant":
+                self._close_children(timeline.key, kept or case, now_ms, verdict)
+
+    def _flag(self, timeline: Timeline, case: Case, now_ms: int) -> None:
+        """Hours that an open finding covers are no baseline; the new normal is one."""
+        if case.last is None or case.last.rule == "price.unknown":
+            return
+        began = case.last.opened_at // HOUR_MS
+        if case.state == "open":
+            for hour in range(began, now_ms // HOUR_MS + 1):
+                timeline.flagged[hour] = True
+        elif case.state == "accepted":
+            timeline.flagged = {hour: True for hour in timeline.flagged if hour < began}
+
+    # -- one cause, one finding
+
+    def _stands(self, name: tuple[str, Key], now_ms: int) -> bool:
+        """Whether a finding is open, or was until an hour ago: its children's windows still hold what it was about."""
+        case = self.cases.get(name)
+        if case is None or case.last is None:
+            return False
+        return case.state in ("open", "accepted") or now_ms - case.since < HOUR_MS
+
+    def _superseded(self, name: tuple[str, Key], parent: Case, now_ms: int, verdict: Verdict) -> None:
+        case = self.cases.pop(name, None)
+        if case is not None and case.firing and parent.last is not None:
+            verdict.anomalies.append(
+                close(case, now_ms, "explained by its tenant's finding", {"superseded_by": parent.last.id})
+            )
+
+    def _close_children(self, tenant: Key, parent: Case, now_ms: int, verdict: Verdict) -> None:
+        for name in sorted(n for n in self.cases if n[0] == "cost.spike" and n[1] != tenant and n[1][1] == tenant[1]):
+            self._superseded(name, parent, now_ms, verdict)
+
+    def _slow_provider(self, key: Key, minute: int, now_ms: int) -> Case | None:
+        """The open finding that explains why this key is slow."""
+        for (rule, other), case in self.cases.items():
+            if rule != "latency.p95" or other[0] != "provider" or other == key or case.last is None:
+                continue
+            if not self._stands((rule, other), now_ms):
+                continue
+            if key[0] == "provider":
+                if other[1] == key[1] and case.firing:
+                    return case
+            elif self._uses(key, other, minute):
+                return case
+        return None
+
+    def _uses(self, feature: Key, provider: Key, minute: int) -> bool:
+        timeline = self.store.timelines.get(("model", *feature[1:], *provider[1:]))
+        if timeline is None:
+            return False
+        timeline.seek(minute)
+        return timeline.calls[-1] > 0
+
+    def _also(self, parent: Case, timeline: Timeline, finding: Finding, now_ms: int, verdict: Verdict) -> None:
+        """A provider's further model is slow too: say so in the finding that is open."""
+        assert parent.last is not None
+        model = timeline.key[2]
+        also: dict[str, float] = parent.last.details.get("also", {})
+        if model in also:
+            return
+        named = {**also, model: round(finding.ratio or 0.0, 2)}
+        parent.last = msgspec.structs.replace(
+            parent.last,
+            state="update",
+            revision=parent.last.revision + 1,
+            detected_at=now_ms,
+            details={**parent.last.details, "also": named},
+            why=f"{parent.last.why.split(' Slow too:')[0]} Slow too: "
+            + ", ".join(f"{name} ({ratio:.1f} times)" for name, ratio in named.items())
+            + ".",
+        )
+        verdict.anomalies.append(parent.last)
+
+    def _explain(self, timeline: Timeline, finding: Finding, anomaly: Anomaly) -> Anomaly:
+        """Name the features with the largest part in a tenant's cost."""
+        place = LENGTHS.index(finding.details["minutes"])
+        parts = []
+        for other in self.store.below(timeline.key[1], "feature"):
+            other.seek(timeline.cursor)
+            if other.cost[place]:
+                parts.append((-other.cost[place], other.key[2]))
+        named = {name: round(-cost / NANO, 6) for cost, name in sorted(parts)[:5]}
+        return msgspec.structs.replace(anomaly, details={**anomaly.details, "features_usd": named})
+
+    # -- snapshots
+
+    def state(self) -> JudgeState:
+        """The state for a snapshot."""
+        clock = self.clock
+        return JudgeState(
+            self.store.state(),
+            self.closing.state,
+            self.cases,
+            clock.partitions,
+            clock.first_at,
+            clock.newest_at,
+            clock.watermark,
+            self._minute,
+            self._pending,
+        )
+
+    def restore(self, state: JudgeState) -> None:
+        """Continue from a state; the judge must be new."""
+        self.store.restore(state.store)
+        self.closing.state = state.closing
+        self.cases = state.cases
+        self.clock.partitions = state.partitions
+        self.clock.first_at, self.clock.newest_at = state.first_at, state.newest_at
+        self.clock.watermark, self._minute, self._pending = state.watermark, state.minute, state.pending

@@ -1,0 +1,81 @@
+"""What a rule is: a frozen recipe and a pure evaluation that says what is wrong now, or that nothing is.
+
+    evaluate(what is known now, firing, memory) -> Finding | None
+
+`firing` tells the rule that its finding for this subject is open, so that it applies the lower bound of its hysteresis;
+`memory` is what the rule froze when it opened. A rule has no clock, no log and no identity: `lifecycle` turns findings
+into anomalies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from schemas.anomaly import Severity, Span, SuggestedControl
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule says is wrong with one subject.
+
+    Attributes:
+        window: The stretch of event time under test, in ms.
+        observed: What was measured, in `unit`.
+        baseline: What was to be expected, in `unit`; None where there is no such thing.
+        threshold: From where it is wrong, in `unit`.
+        unit: `usd`, `ms`, `repeats`, `calls`.
+        severity: How bad.
+        why: One plain sentence with numbers.
+        began_at: Event time in ms at which it seems to have begun.
+        evidence: Positions or ids of calls.
+        details: Numbers that help to look further.
+        memory: What the rule wants to be given back while the finding is open; its baseline, frozen.
+        suggested_control: What would stop the harm.
+    """
+
+    window: Span
+    observed: float
+    baseline: float | None
+    threshold: float | None
+    unit: str
+    severity: Severity
+    why: str
+    began_at: int
+    evidence: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+    suggested_control: SuggestedControl | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Observed over baseline."""
+        return self.observed / self.baseline if self.baseline else None
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How findings of a rule become anomalies.
+
+    Attributes:
+        rule: Name of the rule.
+        tier: 1 page, 2 ticket, 3 review.
+        hold_ms: How long a finding must stand before it is opened.
+        clear_ms: How long it must be gone before it is resolved.
+        rejoin_ms: A finding that comes back this soon after its resolution is the same one.
+        grow: An open finding is published again when its ratio has grown by this factor.
+        longest_ms: After this the finding is resolved as the new normal.
+    """
+
+    rule: str
+    tier: Literal[1, 2, 3]
+    hold_ms: int = 0
+    clear_ms: int = 600_000
+    rejoin_ms: int = 1_800_000
+    grow: float = 1.5
+    longest_ms: int = 24 * 3_600_000
+
+    @property
+    def runbook(self) -> str:
+        """Where the rule's page is."""
+        return f"docs/runbooks/{self.rule}.md"

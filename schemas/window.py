@@ -1,0 +1,65 @@
+"""The window (`tokentrail.window.v1`): one closed stretch of event time of one key, over all source partitions."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Quantiles of a sketch in milliseconds, each within 1 % of the true value; None where nothing was measured."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class Window(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One closed window; a late event makes a further revision. Readers keep the highest revision of an identity.
+
+    Identity: `dimension`, `subject`, `size_s`, `start`.
+
+    Attributes:
+        dimension: `tenant`, `feature`, `model`, `user` or `provider`.
+        subject: Readable identifiers and keyed hashes by name.
+        size_s: Length in seconds: 60, 300, 3,600 or 86,400.
+        start: Milliseconds since 1970; the end is exclusive.
+        revision: From 1.
+        calls: Calls in it.
+        cost_nano_usd: Sum over the calls whose price is known.
+        unpriced: Calls whose price is unknown.
+        max_cost_nano_usd: The most expensive call.
+        input_tokens: Sum, cached tokens included.
+        cached_tokens: Sum.
+        cache_write_tokens: Sum.
+        output_tokens: Sum, reasoning tokens included.
+        reasoning_tokens: Sum.
+        errors: Calls that did not end `ok`, by status.
+        latency_ms: Quantiles of the latency.
+        ttft_ms: Quantiles of the time to the first token.
+    """
+
+    dimension: str
+    subject: dict[str, str]
+    size_s: int
+    start: int
+    revision: int
+    calls: int = 0
+    cost_nano_usd: int = 0
+    unpriced: int = 0
+    max_cost_nano_usd: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    errors: dict[str, int] = {}
+    latency_ms: Quantiles = Quantiles()
+    ttft_ms: Quantiles = Quantiles()
+
+
+class Windows(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.window.v1"):
+    """Windows of one tenant that closed, or were revised, at the same watermark (empty tenant: `provider` windows)."""
+
+    tenant: str
+    closed_at: int
+    windows: tuple[Window, ...]

@@ -117,7 +117,7 @@ class Redact:
         if failure is None:
             return made[0]
         fact, path = failure
-        return _Entry(self._maker.stub(fact, record.value or b"", path, policies), None, None)
+        return _Entry(self._maker.stub(fact, record.value or b"", record.headers, path, policies), None, None)
 
     async def _redact(self, texts: Sequence[tuple[str, str]]) -> Sequence[Redacted]:
         if self._redactor is None:

@@ -14,7 +14,7 @@ from pipeline.errors import UsageError
 if TYPE_CHECKING:
     from bench.figures import Report
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 NAMES: Final = ("transport", "e2e", "anomaly")
 

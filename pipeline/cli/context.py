@@ -42,6 +42,7 @@ def settings_for(data: Path | None, *, user: str = "pipeline", **known: Any) -> 
     plain = Settings(**known)
     if plain.kafka_bootstrap and data is None:
         return plain
+    from infra.embedded.errors import EmbeddedError
     from infra.embedded.servers import read_endpoints, read_secret
 
     folder = data_dir(data)
@@ -51,13 +52,17 @@ def settings_for(data: Path | None, *, user: str = "pipeline", **known: Any) -> 
             f"No servers run in {folder}. Start them with `tokentrail up --data {folder}`, or name yours in "
             "TOKENTRAIL_KAFKA_BOOTSTRAP and TOKENTRAIL_CLICKHOUSE_HOST."
         )
+    try:
+        password = read_secret(folder, user)
+    except EmbeddedError as error:
+        raise UsageError(str(error)) from error
     return Settings(
         **{
             "kafka_bootstrap": running.kafka_bootstrap,
             "clickhouse_host": running.clickhouse_host,
             "clickhouse_port": running.clickhouse_port,
             "clickhouse_user": user,
-            "clickhouse_password": read_secret(folder, user),
+            "clickhouse_password": password,
             "data_dir": folder,
             "key_root_file": key_root(folder),
             **known,

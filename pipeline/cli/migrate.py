@@ -13,7 +13,7 @@ from pipeline.cli.context import DataOption, JsonOption, settings_for
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog="Example: tokentrail migrate --policy policy.toml")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from infra.embedded.servers import EmbeddedServers
     from pipeline.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog="Example: tokentrail up --data ./tokentrail-data --kafka-port 9092")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.transport.stage import Stage
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 # In the order of the data's path.
 STAGES: Final = ("measure", "redact", "sink", "guard", "meter", "judge", "act")

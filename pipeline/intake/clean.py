@@ -21,7 +21,7 @@ from pipeline.intake.identify import Identifiers
 from pipeline.intake.texts import Texts, fill
 from pipeline.redaction import Redacted
 from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Stamp
-from schemas.event import Event
+from schemas.event import Event, ProducerInfo
 from schemas.fact import Fact
 from schemas.topics import CLEAN_MAX_BYTES
 from schemas.vocabulary import ERROR_TYPES, FINISH_REASONS, JUDGEMENTS, PARAMETERS
@@ -85,7 +85,7 @@ class CleanMaker:
             texts=texts.found,
             templates=templates,
             other=other,
-            producer=self._producer(fact.tenant, event, headers),
+            producer=self._producer(event.producer, headers),
             unknown=unknown_fields(value),
             size_bytes=len(value),
         )
@@ -124,13 +124,19 @@ class CleanMaker:
         )
         return clean
 
-    def stub(self, fact: Fact, value: bytes, path: str, policies: Policies) -> Clean:
-        """The clean record of a record that cannot be used: no value of it, only its size and a keyed hash."""
+    def stub(
+        self, fact: Fact, value: bytes, headers: Sequence[tuple[str, bytes]], path: str, policies: Policies
+    ) -> Clean:
+        """The clean record of a record that cannot be used: no value of it, only its size and a keyed hash.
+
+        Its producer is known by the headers, so that a dead letter does not count as lost.
+        """
         version, policy = policies.at(fact.received_at)
         metadata_days, text_days, _ = policy.life("", None)
         return Clean(
             fact=fact,
             stamp=Stamp(metadata_days, text_days, version, self._redaction_version, self._who.version),
+            producer=self._producer(None, headers),
             dead=Dead(
                 reason=fact.reason or "unknown",
                 path=path,
@@ -169,8 +175,7 @@ class CleanMaker:
                 keep(f"tags.{name}", item)
         return found
 
-    def _producer(self, tenant: str, event: Event, headers: Sequence[tuple[str, bytes]]) -> Producer | None:
-        info = event.producer
+    def _producer(self, info: ProducerInfo | None, headers: Sequence[tuple[str, bytes]]) -> Producer | None:
         instance = (info.id if info else None) or header(headers, "producer")
         if instance is None:
             return None

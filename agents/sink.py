@@ -7,6 +7,7 @@ ClickHouse. Must not decide by committed offsets: where to read on is what the l
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections import Counter
@@ -79,6 +80,9 @@ class Sink:
         """Wait for ClickHouse."""
         self._context = context
         self._assignments: dict[int, _Assignment] = {}
+        # What is loaded by now stays: the collector need not walk it again for every range.
+        gc.collect()
+        gc.freeze()
         while True:
             try:
                 self._client: Client = await context.to_thread(
@@ -206,6 +210,7 @@ class Sink:
                 )
             case Finished(batch):
                 at.blocks.clear()
+                metrics.DEAD_LETTERS.labels("row_refused").inc(len({offset for offset, _ in batch.refused}))
                 for part in batch.parts:
                     metrics.ROWS.labels(part.cell.table).inc(len(part.rows))
         return None

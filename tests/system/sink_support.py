@@ -96,6 +96,15 @@ class Sinks:
             follower.fold(record.offset, record.value or b"")
         return follower
 
+    def attempts(self, partition: int = 0) -> list[int]:
+        """The attempt of every accepted INTENT."""
+        follower, found = Follower(partition), []
+        for record in read_all(self.settings, "ledger", partition):
+            verdict = follower.fold(record.offset, record.value or b"")
+            if verdict.accepted and verdict.entry is not None and verdict.entry.intent is not None:
+                found.append(verdict.entry.intent.attempt)
+        return found
+
     def is_settled(self) -> bool:
         """Whether everything that was sent is done in the ledger (but for silence at the end)."""
         for partition, records in self.sent.items():

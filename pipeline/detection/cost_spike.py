@@ -77,6 +77,7 @@ class CostSpike:
         least_calls: Calls in the window, at least.
         least_excess_usd: Excess over the expectation, at least.
         least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
+        spread_ratio: Payments over expected payments, at least, where a rise is found in the parts together.
         model_error: Relative error of the expectation itself, from one day to the next.
     """
 
@@ -92,8 +93,9 @@ class CostSpike:
     clear: float = 1.4
     warm_up_hours: int = 3
     least_calls: int = 10
-    least_excess_usd: float = 0.02
+    least_excess_usd: float = 0.05
     least_expected_calls: float = 12.0
+    spread_ratio: float = 1.5
     model_error: float = 0.15
 
     def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
@@ -148,9 +150,32 @@ class CostSpike:
             # The careful expectation is the higher one, and costs more to make.
             if expected is not None and cost >= bound.ratio * expected.cost:
                 expected = past.careful(expected, bound.minutes)
-                if self._exceeds(cost, expected, bound, past.payment()):
+                if not self._matters(cost, expected, bound):
+                    continue
+                if self._stands_out(cost, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
                     return self._finding(scene, bound, expected, cost)
         return None
+
+    def _parts_stand_out(self, scene: Scene, bound: Bound) -> bool:
+        """Whether the parts together stand out, each measured by its own payments.
+
+        The sum's noise is that of its few most expensive runs, and a rise that is spread over all features drowns in
+        it; counted in payments, every feature speaks with all its calls.
+        """
+        place = LENGTHS.index(bound.minutes)
+        made, due, days = 0.0, 0.0, 1
+        for part in scene.parts():
+            part.seek(scene.minute)
+            past = Past(part, scene.minute + 1, scene.first_hour, scene.ring_start)
+            expected, payment = past.same_hour(bound.minutes), past.payment()
+            if expected is None or expected.cost <= 0 or payment <= 0:
+                continue
+            due += past.careful(expected, bound.minutes).cost / payment
+            made += part.cost[place] / payment
+            days = expected.days
+        if made < self.spread_ratio * due:
+            return False
+        return self._stands_out(made, Expectation("same_hour", due, 0.0, days), bound, 1.0)
 
     def _by_call(self, scene: Scene, past: Past) -> Finding | None:
         usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
@@ -173,13 +198,14 @@ class CostSpike:
         return self._finding(scene, self.busiest_hour, busiest, cost)
 
     def _exceeds(self, cost: int, expected: Expectation, bound: Bound, payment: float) -> bool:
-        if (
-            expected.cost <= 0
-            or cost < bound.ratio * expected.cost
-            or cost - expected.cost < self.least_excess_usd * NANO
-        ):
-            return False
-        # The highest cost that the expectation allows: days differ, and each was itself one draw.
+        return self._matters(cost, expected, bound) and self._stands_out(cost, expected, bound, payment)
+
+    def _matters(self, cost: int, expected: Expectation, bound: Bound) -> bool:
+        """Whether the cost is above the bound, by enough money."""
+        return 0 < bound.ratio * expected.cost <= cost and cost - expected.cost >= self.least_excess_usd * NANO
+
+    def _stands_out(self, cost: float, expected: Expectation, bound: Bound, payment: float) -> bool:
+        """Whether the cost is above the noise: days differ, and each was itself one draw."""
         highest = expected.cost * (1 + self.model_error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
         return surprise(cost, highest, payment) >= bound.surprise
 

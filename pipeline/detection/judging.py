@@ -34,11 +34,14 @@ from schemas.window import Windows
 LONGEST_STEP: Final = 180
 # A child's finding waits this long for its parent's, which has more calls to stand on and so is usually first.
 CHILD_HOLD_MS: Final = 600_000
+# So long a finding still explains others after its resolution: the longest window, and what it takes to clear.
+STANDS_MS: Final = (LENGTHS[-1] + 30) * MINUTE_MS
 
 
 _HELD_COST: Final = Life("cost.spike", 1, hold_ms=CHILD_HOLD_MS)
 _COST: Final = CostSpike()
-_FEATURE_COST: Final = CostSpike(life=_HELD_COST)
+# What one feature costs hangs on fewer calls than what a tenant costs.
+_FEATURE_COST: Final = CostSpike(life=_HELD_COST, least_excess_usd=0.25, least_expected_calls=30.0)
 # One person's use comes in bursts: no habit of the day, and a burst must be far beyond every earlier one.
 _USER_COST: Final = CostSpike(
     life=_HELD_COST,
@@ -47,7 +50,7 @@ _USER_COST: Final = CostSpike(
     per_call=Bound(60, 4.0, 6.0),
     warm_up_hours=6,
     least_calls=30,
-    least_excess_usd=0.5,
+    least_excess_usd=1.0,
 )
 _LATENCY: Final = LatencyP95()
 _FEATURE_LATENCY: Final = LatencyP95(
@@ -270,11 +273,11 @@ class Judge:
     # -- one cause, one finding
 
     def _stands(self, name: tuple[str, Key], now_ms: int) -> bool:
-        """Whether a finding is open, or was until an hour ago: its children's windows still hold what it was about."""
+        """Whether a finding is open, or was until lately: its children's windows still hold what it was about."""
         case = self.cases.get(name)
         if case is None or case.last is None:
             return False
-        return case.state in ("open", "accepted") or now_ms - case.since < HOUR_MS
+        return case.state in ("open", "accepted") or now_ms - case.since < STANDS_MS
 
     def _superseded(self, name: tuple[str, Key], parent: Case, now_ms: int, verdict: Verdict) -> None:
         case = self.cases.pop(name, None)

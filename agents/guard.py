@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from agents.stateful import HoleWatch, Keeper, first_mark
+from agents.stateful import HoleWatch, Keeper, Outbox, first_mark
 from pipeline import metrics
 from pipeline.audit.positions import Mark
 from pipeline.detection.loops import LoopWatch, WatchState
@@ -33,6 +33,7 @@ class Guard:
         self._holes = HoleWatch(self.name)
         self._watches: dict[int, LoopWatch | None] = {}
         self._input: dict[int, int] = {}
+        self._outboxes: dict[int, Outbox] = {}
 
     async def assigned(self, partition: int) -> int | None:
         """Resume at the furthest snapshot, else at the beginning of the log."""
@@ -42,6 +43,7 @@ class Guard:
             watch = LoopWatch(Mark(found[0].epoch, found[0].next_offset))
             watch.restore(found[0])
         self._watches[partition] = watch
+        self._outboxes[partition] = Outbox(self._context.producer)
         self._input[partition] = 0 if found is None else found[1]
         return self._input[partition]
 
@@ -51,10 +53,13 @@ class Guard:
         watch = self._watches[range.partition]
         if watch is None:
             watch = self._watches[range.partition] = LoopWatch(first_mark(facts, 1))
+        outbox = self._outboxes[range.partition]
+        # When the range is repeated its facts are duplicates, and what they led to still waits in the outbox.
         found = [anomaly for fact in facts for anomaly in watch.fold(fact)]
-        await self._context.producer.deliver([outgoing(anomaly) for anomaly in found])
-        self._input[range.partition] = range.next
+        outbox.add(map(outgoing, found))
         count(found)
+        await outbox.send()
+        self._input[range.partition] = range.next
         metrics.RECORDS.labels(self.name, "fact").inc(len(facts))
         metrics.MARK.labels(self.name, range.partition).set(watch.mark.next_offset)
         metrics.KEYS_HELD.labels(self.name, "run").set(watch.keys_held())
@@ -70,6 +75,7 @@ class Guard:
         """Forget the partition: its next owner restores it."""
         self._watches.pop(partition, None)
         self._input.pop(partition, None)
+        self._outboxes.pop(partition, None)
         self._keeper.drop(partition)
 
     async def close(self) -> None:

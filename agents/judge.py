@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agents.guard import count, outgoing
-from agents.stateful import Keeper
+from agents.stateful import Keeper, Outbox
 from pipeline import metrics
 from pipeline.detection.judging import Judge as Judging
 from pipeline.detection.judging import JudgeState
@@ -30,6 +30,8 @@ class Judge:
         self._keeper: Keeper[JudgeState] = Keeper(context, JudgeState)
         self._judging: Judging | None = None
         self._input = 0
+        self._applied = 0
+        self._outbox = Outbox(context.producer)
 
     async def assigned(self, partition: int) -> int | None:
         """Resume at the furthest snapshot, else at the beginning of the log."""
@@ -39,19 +41,24 @@ class Judge:
         if found is not None:
             self._judging.restore(found[0])
             self._input = found[1]
+        self._applied = self._input
+        self._outbox = Outbox(self._context.producer)
         return self._input
 
     async def work(self, range: Range) -> None:
         """Apply every record; what it leads to is delivered before the range counts."""
         assert self._judging is not None
-        anomalies, out = [], []
         for record in range.records:
+            # When the range is repeated its records have been applied, and what they led to waits in the outbox.
+            if record.offset < self._applied:
+                continue
             verdict = self._judging.apply(_read(record.value or b""), record.timestamp)
-            anomalies += verdict.anomalies
-            out += [Outgoing("windows", _encode(one), one.tenant.encode(), 0) for one in verdict.windows]
-        await self._context.producer.deliver([*map(outgoing, anomalies), *out])
+            self._applied = record.offset + 1
+            self._outbox.add(map(outgoing, verdict.anomalies))
+            self._outbox.add(Outgoing("windows", _encode(one), one.tenant.encode(), 0) for one in verdict.windows)
+            count(verdict.anomalies)
+        await self._outbox.send()
         self._input = range.next
-        count(anomalies)
         metrics.RECORDS.labels(self.name, "partials").inc(len(range.records))
         metrics.MARK.labels(self.name, range.partition).set(range.next)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.stateful import HoleWatch, Keeper, first_mark
+from agents.stateful import HoleWatch, Keeper, Outbox, first_mark
 from pipeline import metrics
 from pipeline.audit.positions import Mark
 from pipeline.transport.producer import Outgoing
@@ -15,6 +15,7 @@ from pipeline.transport.stage import Limits, Range, StageContext
 from pipeline.windows.partials import FoldState, PartialFold, by_tenant
 from schemas.fact import Fact
 from schemas.partial import Cell, Partials
+from schemas.window import Late
 
 _read = msgspec.json.Decoder(Fact).decode
 _encode = msgspec.json.Encoder().encode
@@ -29,9 +30,10 @@ CELLS_A_RECORD: Final = 200
 class _Fold:
     """What belongs to one partition."""
 
-    def __init__(self, fold: PartialFold, input_next: int) -> None:
+    def __init__(self, fold: PartialFold, input_next: int, outbox: Outbox) -> None:
         self.fold = fold
         self.input_next = input_next
+        self.outbox = outbox
         self.flushed_s = 0.0
         self.told_watermark: int | None = None
 
@@ -59,7 +61,7 @@ class Meter:
             return 0
         fold = PartialFold(Mark(0, 0), allowed_lateness_ms=self._lateness_ms)
         fold.restore(found[0])
-        self._folds[partition] = _Fold(fold, found[1])
+        self._folds[partition] = _Fold(fold, found[1], Outbox(self._context.producer))
         return found[1]
 
     async def work(self, range: Range) -> None:
@@ -68,9 +70,11 @@ class Meter:
         at = self._folds.get(range.partition)
         if at is None:
             fold = PartialFold(first_mark(facts, 1), allowed_lateness_ms=self._lateness_ms)
-            at = self._folds[range.partition] = _Fold(fold, range.first)
-        for fact in facts:
-            at.fold.fold(fact)
+            at = self._folds[range.partition] = _Fold(fold, range.first, Outbox(self._context.producer))
+        late = [told for fact in facts if (told := self._fold(at.fold, fact)) is not None]
+        if late:
+            metrics.LATE.labels(self.name).inc(len(late))
+            at.outbox.add(Outgoing("windows", _encode(told), told.tenant.encode(), 0) for told in late)
         at.input_next = range.next
         metrics.RECORDS.labels(self.name, "fact").inc(len(facts))
         metrics.MARK.labels(self.name, range.partition).set(at.fold.mark.next_offset)
@@ -80,6 +84,13 @@ class Meter:
         self._holes.look(range.partition, at.fold.mark, facts[-1], now_s)
         await self._flush(range.partition, at, now_s)
 
+    def _fold(self, fold: PartialFold, fact: Fact) -> Late | None:
+        """Fold one fact; what is to be told of it when it came too late."""
+        before = fold.counts.get("late", 0)
+        if not fold.fold(fact) or fold.counts.get("late", 0) == before or fold.watermark is None:
+            return None
+        return Late(fact.tenant, fact.position, fact.event_ms, fact.received_at, fold.watermark - fact.event_ms)
+
     async def idle(self, partition: int, now_s: float) -> None:
         """Publish what has changed; write a snapshot when one is due."""
         at = self._folds.get(partition)
@@ -88,7 +99,7 @@ class Meter:
         await self._flush(partition, at, now_s)
         if self._keeper.due(partition, at.input_next, now_s):
             # A snapshot holds nothing that is still to be published, or a restart would never publish it.
-            await self._deliver(partition, at, at.fold.flush(None))
+            await self._publish(partition, at, None)
             await self._keeper.keep(partition, at.fold.state(), at.input_next, at.fold.mark, now_s)
 
     async def _flush(self, partition: int, at: _Fold, now_s: float) -> None:
@@ -96,10 +107,13 @@ class Meter:
             return
         at.flushed_s = now_s
         most = max(20, int(CELLS_A_SECOND * FLUSH_EVERY_S) // max(1, len(self._folds)))
-        await self._deliver(partition, at, at.fold.flush(most))
+        await self._publish(partition, at, most)
 
-    async def _deliver(self, partition: int, at: _Fold, changed: list[tuple[int, list[Cell]]]) -> None:
+    async def _publish(self, partition: int, at: _Fold, most: int | None) -> None:
+        # What could not be delivered goes first: the fold has forgotten that it changed.
+        await at.outbox.send()
         fold = at.fold
+        changed = fold.flush(most)
         if not changed and fold.watermark == at.told_watermark:
             return
         records: list[Partials] = []
@@ -114,9 +128,9 @@ class Meter:
             last = records.pop()
         records.append(msgspec.structs.replace(last, watermark=fold.watermark, counts=dict(fold.counts)))
         # Encoded before anything is awaited: the cells are live.
-        out = [Outgoing("partials", _encode(record), record.tenant.encode(), 0) for record in records]
-        await self._context.producer.deliver(out)
+        at.outbox.add(Outgoing("partials", _encode(record), record.tenant.encode(), 0) for record in records)
         at.told_watermark = fold.watermark
+        await at.outbox.send()
 
     async def revoked(self, partition: int) -> None:
         """Forget the partition: its next owner restores it."""

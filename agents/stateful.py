@@ -1,14 +1,16 @@
-"""What `guard`, `meter` and `judge` share: state that survives, and the alarm for a hole that nobody repairs."""
+"""What `guard`, `meter` and `judge` share: state that survives, what waits for delivery, and the alarm for a hole."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from pipeline.audit.positions import Mark
 from pipeline.errors import StuckError
+from pipeline.transport.producer import Outgoing, RangeProducer
 from pipeline.transport.snapshots import Snapshot, restore, write
 from pipeline.transport.stage import StageContext
 from schemas.fact import Fact
@@ -66,6 +68,34 @@ class Keeper(Generic[State]):
     def drop(self, partition: int) -> None:
         """The partition is another owner's now."""
         self._kept.pop(partition, None)
+
+
+class Outbox:
+    """Records that a fold has led to; kept until they are delivered, because the fold will not say them again.
+
+    Memory: what one range, or one flush, leads to; nothing more is folded until it is out.
+    """
+
+    def __init__(self, producer: RangeProducer) -> None:
+        self._producer = producer
+        self._waiting: list[Outgoing] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, records: Iterable[Outgoing]) -> None:
+        """Take records, encoded as they are now."""
+        self._waiting += records
+
+    async def send(self) -> None:
+        """Deliver everything.
+
+        Raises:
+            DeliveryError: Some of it may not have been taken; all of it is sent again next time.
+        """
+        if self._waiting:
+            await self._producer.deliver(self._waiting)
+            self._waiting = []
 
 
 class HoleWatch:

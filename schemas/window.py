@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.position import Position
+
 
 class Quantiles(msgspec.Struct, frozen=True):
     """Quantiles of a sketch in milliseconds, each within 1 % of the true value; None where nothing was measured."""
@@ -63,3 +65,21 @@ class Windows(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema
     tenant: str
     closed_at: int
     windows: tuple[Window, ...]
+
+
+class Late(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.late.v1"):
+    """One event that came behind the allowed lateness: it corrected its window by a revision, and is told here.
+
+    Attributes:
+        tenant: Its tenant.
+        position: (epoch, partition, offset) of the event.
+        event_ms: Its event time in milliseconds.
+        received_at: When the broker took it, in milliseconds.
+        late_by_ms: How far behind its partition's watermark it was.
+    """
+
+    tenant: str
+    position: Position
+    event_ms: int
+    received_at: int
+    late_by_ms: int

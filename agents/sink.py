@@ -31,9 +31,10 @@ from pipeline.audit.effects import (
     ServerTime,
     Sleep,
 )
-from pipeline.audit.lane import Lane, Steps
+from pipeline.audit.lane import Lane
 from pipeline.audit.tables import TABLES
-from pipeline.errors import RetryableError, StuckError
+from pipeline.audit.writer import Steps
+from pipeline.errors import FencedError, RetryableError, StuckError
 from pipeline.storage import native, reading
 from pipeline.storage.append import Block, BusyError, LateError, RowsRefusedError, insert
 from pipeline.storage.client import ClickHouseError, Client, connect
@@ -65,6 +66,7 @@ class _Assignment:
         self.lane = lane
         self.blocks: dict[tuple[Cell, str], bytes] = {}  # encoded parts of the range at work, by cell and root
         self.silent_since: float | None = None  # since when records without rows wait to be accounted for
+        self.is_quiet = True  # whether only such records wait
         self.hole_since: float | None = None  # since when records came that lie behind a hole
         self.hole_at = (0, 0)  # and the mark then
 
@@ -104,7 +106,7 @@ class Sink:
     async def work(self, range: Range) -> None:
         """Announce, insert and account for the range, as far as it has rows."""
         at = self._assignments[range.partition]
-        lane = at.lane
+        lane, at.is_quiet = at.lane, False
         fresh = [record for record in range.records if record.offset >= lane.input_end]
         types: Counter[str] = Counter()
         for slot in await self._context.to_thread(_decode, fresh):
@@ -118,6 +120,7 @@ class Sink:
         if lane.slots and at.silent_since is None:
             at.silent_since = time.monotonic()
         await self._advance(at, silent=False)
+        at.is_quiet = True
         for kind, count in types.items():
             metrics.RECORDS.labels(self.name, kind).inc(count)
 
@@ -138,9 +141,10 @@ class Sink:
             return
         try:
             async with asyncio.timeout(REVOKE_S):
-                await self._perform(at, at.lane.advance(silent=True))
+                if at.is_quiet:
+                    await self._perform(at, at.lane.advance(silent=True))
                 await self._perform(at, at.lane.finish())
-        except (RetryableError, TimeoutError) as error:
+        except (RetryableError, FencedError, TimeoutError) as error:
             log.info("left without DONE", extra={"partition": partition, "why": type(error).__name__})
 
     async def close(self) -> None:

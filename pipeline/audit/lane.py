@@ -13,9 +13,9 @@ What has landed is counted before inserting whenever somebody, or we ourselves, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from itertools import islice, takewhile
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -24,23 +24,17 @@ from pipeline.audit.effects import (
     DEADLINE_MS,
     EXECUTION_MS,
     Build,
-    Deliver,
-    Effect,
     Finished,
     Highest,
     Insert,
     Present,
-    ReadLedger,
     ServerTime,
     Sleep,
 )
-from pipeline.audit.ledger import Follower, Verdict, encode
 from pipeline.audit.positions import Mark, Offer
-from pipeline.errors import DeliveryError, FatalError, FencedError, RetryableError
-from schemas.ledger import Claim, Done, Entry, Intent, State
-
-T = TypeVar("T")
-Steps = Generator[Effect, Any, T]
+from pipeline.audit.writer import LedgerWriter, Steps
+from pipeline.errors import FatalError, RetryableError
+from schemas.ledger import Claim, Done, Intent, State
 
 MAX_ROWS: Final = 10_000
 CLAIM_ATTEMPTS: Final = 5
@@ -64,9 +58,8 @@ class Lane:
 
     def __init__(self, partition: int, owner: str, input_epoch: int) -> None:
         self.partition = partition
-        self.owner = owner
         self.input_epoch = input_epoch
-        self.ledger = Follower(partition)
+        self.ledger = LedgerWriter(partition, owner)
         self.mark = Mark(0, 0)
         self.slots: deque[Slot] = deque()
         self.input_end = 0
@@ -83,9 +76,9 @@ class Lane:
         Raises:
             RetryableError: Somebody else claims it at the same time, or an effect failed.
         """
-        yield from self._load()
+        yield from self.ledger.load()
         for _ in range(CLAIM_ATTEMPTS):
-            verdict = yield from self._write(claim=Claim(self.ledger.state.owner))
+            verdict = yield from self.ledger.write(claim=Claim(self.ledger.state.owner))
             if verdict.accepted:
                 break
         else:
@@ -104,19 +97,6 @@ class Lane:
         self.mark = Mark(state.epoch, state.next)
         self.input_end = state.input_next if state.input_epoch == self.input_epoch else 0
         return self.input_end
-
-    def _load(self) -> Steps[None]:
-        """Fold the ledger's end: from the state that its last record carries, else from the beginning."""
-        last = yield ReadLedger(None)
-        follower = Follower.from_tail(self.partition, last[-1][1]) if last else None
-        self.ledger = follower or Follower(self.partition)
-        yield from self._catch_up()
-
-    def _catch_up(self) -> Steps[dict[int, Verdict]]:
-        verdicts = {}
-        for offset, value in (yield ReadLedger(self.ledger.end)):
-            verdicts[offset] = self.ledger.fold(offset, value)
-        return verdicts
 
     def _wait_beyond(self, server_ms: int) -> Steps[None]:
         while (now := (yield ServerTime())) <= server_ms:
@@ -181,9 +161,7 @@ class Lane:
         open_ = self.ledger.state.open
         if open_ is None or not self.owes_done:
             return
-        verdict = yield from self._write(done=Done(open_.range, open_.attempt))
-        if not verdict.accepted:
-            self._superseded(verdict)
+        yield from self.ledger.commit(done=Done(open_.range, open_.attempt))
 
     def _announce(self, batch: Batch) -> Steps[None]:
         """INTENT of a new range, with the DONE of the one before where that is owed; then insert."""
@@ -191,9 +169,7 @@ class Lane:
         done = None if state.open is None else Done(state.open.range, state.open.attempt)
         now = yield ServerTime()
         intent = batch.intent(before.range + 1, 1, now + DEADLINE_MS, self.input_epoch, self._input_first())
-        verdict = yield from self._write(done=done, intent=intent)
-        if not verdict.accepted:
-            self._superseded(verdict)
+        yield from self.ledger.commit(done=done, intent=intent)
         if batch.parts:
             was_tried = batch.epoch == before.epoch and batch.first < state.reached
             count = self._is_first or (batch.epoch, batch.first) < self._count_below or was_tried
@@ -209,9 +185,7 @@ class Lane:
             raise LedgerError(f"{self._where(open_)}: the input gives other rows than the ledger announces")
         now = yield ServerTime()
         intent = msgspec.structs.replace(open_, attempt=open_.attempt + 1, deadline_ms=now + DEADLINE_MS)
-        verdict = yield from self._write(intent=intent)
-        if not verdict.accepted:
-            self._superseded(verdict)
+        yield from self.ledger.commit(intent=intent)
         yield from self._insert(batch, intent, True)
 
     def _insert(self, batch: Batch, intent: Intent, count: bool) -> Steps[None]:
@@ -230,9 +204,7 @@ class Lane:
             intent = batch.intent(
                 intent.range, intent.attempt + 1, now + DEADLINE_MS, intent.input_epoch, intent.input_first
             )
-            verdict = yield from self._write(intent=intent)
-            if not verdict.accepted:
-                self._superseded(verdict)
+            yield from self.ledger.commit(intent=intent)
             count = True
         self._landed = intent.range
         self._is_first = False
@@ -298,34 +270,6 @@ class Lane:
                 f"partition {self.partition}: ClickHouse refuses {len(self._refusals)} of {REFUSED_WINDOW} records. "
                 "That is the tables' or our fault, not the records': run `tokentrail migrate` and `tokentrail doctor`."
             )
-
-    # ---- the ledger
-
-    def _write(
-        self, *, claim: Claim | None = None, done: Done | None = None, intent: Intent | None = None
-    ) -> Steps[Verdict]:
-        """Append a record and learn what became of it. When nobody came between, its offset alone says so."""
-        ledger = self.ledger
-        value = encode(Entry(self.partition, self.owner, ledger.end, ledger.state, claim, done, intent))
-        try:
-            offset = yield Deliver(value)
-        except DeliveryError:
-            # It may be in the log all the same; what is there decides what comes next.
-            yield from self._catch_up()
-            raise
-        if offset == ledger.end:
-            return ledger.fold(offset, value)
-        return (yield from self._catch_up())[offset]
-
-    def _superseded(self, verdict: Verdict) -> None:
-        """Say what a rejection means."""
-        owner = self.ledger.state.owner
-        if owner != self.owner:
-            raise FencedError(
-                f"partition {self.partition} belongs to {owner or 'nobody'} now; this process ({self.owner}) was away "
-                "too long. It ends and may start again."
-            )
-        raise RetryableError(f"partition {self.partition}: the ledger rejects a record ({verdict.reason})")
 
     # ---- where things stand
 

@@ -1,4 +1,4 @@
-"""Anomalies and closed windows into ClickHouse, beside `act`'s own work: a database that is away holds back no alarm.
+"""Anomalies, closed windows and late events into ClickHouse, beside `act`'s own work: no alarm waits for a database.
 
 Reads with a plain consumer and commits after the insert; a repeated insert is the same rows again, which the tables'
 engine makes one.
@@ -17,12 +17,12 @@ from pipeline.errors import RetryableError
 from pipeline.settings import Settings
 from pipeline.storage.client import Client, connect
 from schemas.anomaly import Anomaly
-from schemas.window import Windows
+from schemas.window import Late, Windows
 
 MOST: Final = 2_000
 _encode = msgspec.json.Encoder().encode
 _anomaly = msgspec.json.Decoder(Anomaly).decode
-_windows = msgspec.json.Decoder(Windows).decode
+_windows = msgspec.json.Decoder(Windows | Late).decode
 
 
 class Archive:
@@ -90,8 +90,12 @@ def rows_of(records: Sequence[tuple[str, bytes]]) -> dict[str, list[dict[str, An
         try:
             if topic == "anomalies":
                 found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(value)))
+                continue
+            record = _windows(value)
+            if isinstance(record, Late):
+                found.setdefault("late_events", []).append(_late_row(record))
             else:
-                found.setdefault("windows", []).extend(_window_rows(_windows(value)))
+                found.setdefault("windows", []).extend(_window_rows(record))
         except msgspec.MsgspecError:
             metrics.SKIPPED.labels("archive", "unreadable").inc()
     return {table: rows for table, rows in found.items() if rows}
@@ -120,6 +124,19 @@ def _anomaly_row(one: Anomaly) -> dict[str, Any]:
         "opened_at": _time(one.opened_at),
         "detected_at": _time(one.detected_at),
         "record": _encode(one).decode(),
+    }
+
+
+def _late_row(one: Late) -> dict[str, Any]:
+    return {
+        "tenant": one.tenant,
+        "epoch": one.position.epoch,
+        "partition": one.position.partition,
+        "offset": one.position.offset,
+        "event_at": _time(one.event_ms),
+        "received_at": _time(one.received_at),
+        "late_by_ms": one.late_by_ms,
+        "stage": "meter",
     }
 
 

@@ -80,7 +80,7 @@ def test_killed_again_and_again_while_ranges_are_open_it_stores_every_record_onc
     assert max(attempts) > 1, "at least one range was adopted"
 
 
-def test_a_zombie_is_fenced_and_doubles_nothing(sinks: Sinks) -> None:
+def test_a_process_that_was_stopped_until_another_took_over_doubles_nothing_when_it_wakes(sinks: Sinks) -> None:
     zombie = sinks.start("zombie")
     sinks.send([call(offset) for offset in range(500)])
     until("it works", lambda: sinks.ledger().state.next > 0)

@@ -6,7 +6,7 @@ of its bucket is then within the relative accuracy a of the true one. Counts are
 the result is the same in whatever order sketches are merged, which t-digests do not promise.
 
 A sketch is a plain `dict[int, int]`: it is JSON as it is. Values are clamped to LOWEST..HIGHEST, which bounds a sketch
-at 1,152 buckets without ever collapsing any. Must not know what it counts, nor a clock.
+at 1,153 buckets without ever collapsing any. Must not know what it counts, nor a clock.
 """
 
 from __future__ import annotations

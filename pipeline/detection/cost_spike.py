@@ -20,8 +20,6 @@ from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
-# What needs the last day's hours of a key and of its parts is judged once in so many minutes: enough for an hour.
-EVERY: Final = 5
 # Costs of the calls of one run resemble one another: so many calls are one independent payment.
 CORRELATED: Final = 2.0
 
@@ -120,7 +118,7 @@ class CostSpike:
         if found is not None:
             return found
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
-        if calls < self.least_calls or cost < self.least_excess_usd * NANO or scene.minute % EVERY:
+        if calls < self.least_calls or cost < self.least_excess_usd * NANO:
             return None
         if len(past.last_day) < self.warm_up_hours:
             return None
@@ -150,10 +148,12 @@ class CostSpike:
             # The careful expectation is the higher one, and costs more to make.
             if expected is not None and cost >= bound.ratio * expected.cost:
                 expected = past.careful(expected, bound.minutes)
+                # One call may be as dear as an hour; that is another finding than an hour that is dear.
+                cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
                 if not self._matters(cost, expected, bound):
                     continue
                 if self._stands_out(cost, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
-                    return self._finding(scene, bound, expected, cost)
+                    return self._finding(scene, bound, expected, scene.timeline.cost[place])
         return None
 
     def _parts_stand_out(self, scene: Scene, bound: Bound) -> bool:
@@ -171,7 +171,7 @@ class CostSpike:
             if expected is None or expected.cost <= 0 or payment <= 0:
                 continue
             due += past.careful(expected, bound.minutes).cost / payment
-            made += part.cost[place] / payment
+            made += (part.cost[place] - part.dearest_call(scene.minute, bound.minutes)) / payment
             days = expected.days
         if made < self.spread_ratio * due:
             return False
@@ -179,9 +179,10 @@ class CostSpike:
 
     def _by_call(self, scene: Scene, past: Past) -> Finding | None:
         usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
-        if usual is None or not self._exceeds(
-            usual.observed, usual.expected, self.per_call, CORRELATED * usual.payment
-        ):
+        if usual is None:
+            return None
+        without_dearest = usual.observed - scene.timeline.dearest_call(scene.minute, HOUR_MINUTES)
+        if not self._exceeds(without_dearest, usual.expected, self.per_call, CORRELATED * usual.payment):
             return None
         habit = self._habit(past, HOUR_MINUTES)
         if habit is not None and scene.timeline.cost[_HOUR] < self.clear * habit.cost:
@@ -193,7 +194,8 @@ class CostSpike:
         if not past.known_for_a_day() or self._habit(past, HOUR_MINUTES) is not None:
             return None
         busiest, cost = past.busiest_hour(HOUR_MINUTES), scene.timeline.cost[_HOUR]
-        if busiest is None or not self._exceeds(cost, busiest, self.busiest_hour, past.payment()):
+        without_dearest = cost - scene.timeline.dearest_call(scene.minute, HOUR_MINUTES)
+        if busiest is None or not self._exceeds(without_dearest, busiest, self.busiest_hour, past.payment()):
             return None
         return self._finding(scene, self.busiest_hour, busiest, cost)
 
@@ -246,7 +248,7 @@ class CostSpike:
             unit="usd",
             severity=severity,
             why=_why(names, bound, expected, cost, calls_ratio, each_ratio),
-            began_at=_onset(timeline, scene.minute, bound.minutes, expected) * MINUTE_MS,
+            began_at=_onset(timeline, scene.minute, bound.minutes, expected, ratio) * MINUTE_MS,
             evidence=timeline.dearest(end - bound.minutes, bound.minutes),
             details={
                 "minutes": bound.minutes,
@@ -273,13 +275,16 @@ def _frozen(expected: Expectation) -> dict[str, float]:
     return {}
 
 
-def _onset(timeline: Timeline, minute: int, length: int, expected: Expectation) -> int:
-    """The minute after which the cost ran ahead of the expectation: the lowest point of the cumulated difference."""
-    each = expected.cost / length
+def _onset(timeline: Timeline, minute: int, length: int, expected: Expectation, ratio: float) -> int:
+    """The minute in which the cost most likely rose: where its cumulated difference to a level between is lowest.
+
+    (r - 1) / ln r is the level at which a minute speaks neither for the old nor for the new rate of a Poisson process.
+    """
+    each = expected.cost / length * ((ratio - 1) / math.log(ratio) if ratio > 1 else 1.0)
     total, lowest, onset = 0.0, 0.0, minute - length + 1
     for now in range(minute - length + 1, minute + 1):
         slot = timeline.minutes.get(now)
-        total += (slot.cost if slot is not None else 0) - each * 1.3
+        total += (slot.cost if slot is not None else 0) - each
         if total < lowest:
             lowest, onset = total, now + 1
     return min(onset, minute)

@@ -53,7 +53,7 @@ _VOLATILE_KEYS: Final = frozenset(
 _ASKED_FOR: Final = frozenset({"id", "time", "now", "date_time", "datetime", "session_id", "duration", "sequence"})
 _VOLATILE_ARGUMENTS: Final = _VOLATILE_KEYS - _ASKED_FOR
 _ERROR: Final = re.compile(
-    r"^\W*(?:error|exception|traceback|failed|failure|fatal|http\s*[45]\d\d\b|[45]\d\d\s|timed? ?out|permission denied)"
+    r"^[^\w{]*(?:error|exception|traceback|failed|failure|fatal|http\s*[45]\d\d\b|timed? ?out|permission denied)"
     r"|\"(?:error|errors|exception)\"\s*:\s*(?!null|\"\"|\[\]|false)"
     r"|\"status\"\s*:\s*\"(?:error|failed)\"",
     re.IGNORECASE,

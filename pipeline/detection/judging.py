@@ -218,6 +218,8 @@ class Judge:
         if rule is None:
             return
         case = self.cases.get(("latency.p95", key))
+        if case is None and minute not in timeline.minutes:
+            return
         firing = case is not None and case.firing
         finding = rule.evaluate(
             timeline, minute, self.store.ring_start, firing, case.memory if case is not None else {}

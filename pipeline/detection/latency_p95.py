@@ -60,8 +60,6 @@ class LatencyP95:
             firing: Whether a finding of this key is open.
             memory: What the open finding froze: `p95`.
         """
-        if minute not in timeline.minutes and not firing:
-            return None
         baseline = memory.get("p95") if firing else self.baseline(timeline, minute, ring_start)
         if baseline is None:
             return None

@@ -63,14 +63,14 @@ def step(
         if now_ms - case.quiet_since >= life.clear_ms:
             return case, close(case, now_ms, "back to normal")
         return case, None
-    if case.state == "closed" and now_ms - case.since < life.rejoin_ms:
-        return case, None
-    if case.state == "accepted":
-        if case.quiet_since is None:
-            case.quiet_since = now_ms
-        if now_ms - case.quiet_since < life.clear_ms:
-            return case, None
-    return None, None
+    if case.state == "closed":
+        return (case if now_ms - case.since < life.rejoin_ms else None), None
+    if case.last is None and not case.since:
+        return None, None
+    if case.quiet_since is None:
+        case.quiet_since = now_ms
+    patience_ms = life.clear_ms if case.state == "accepted" else life.pause_ms
+    return (case if now_ms - case.quiet_since < patience_ms else None), None
 
 
 def _found(

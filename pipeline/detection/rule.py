@@ -61,6 +61,7 @@ class Life:
         rule: Name of the rule.
         tier: 1 page, 2 ticket, 3 review.
         hold_ms: How long a finding must stand before it is opened.
+        pause_ms: A finding that is gone for less than this meanwhile still stands.
         clear_ms: How long it must be gone before it is resolved.
         rejoin_ms: A finding that comes back this soon after its resolution is the same one.
         grow: An open finding is published again when its ratio has grown by this factor.
@@ -70,6 +71,7 @@ class Life:
     rule: str
     tier: Literal[1, 2, 3]
     hold_ms: int = 0
+    pause_ms: int = 360_000
     clear_ms: int = 600_000
     rejoin_ms: int = 1_800_000
     grow: float = 1.5

@@ -265,6 +265,11 @@ class Timeline(msgspec.Struct, gc=False):
             self.slow[hour] = known
         return known
 
+    def dearest_call(self, last: int, length: int) -> int:
+        """Cost of the most expensive call of the `length` minutes that end with `last`, in nano-dollars."""
+        cells = self._cells(last - length + 1, length)
+        return max((cell.bucket.max_cost_nano_usd for _, cell in cells), default=0)
+
     def dearest(self, first: int, length: int, most: int = 5) -> tuple[str, ...]:
         """Positions of expensive calls, the most expensive of each minute and origin, dearest first."""
         cells = self._cells(first, length)

@@ -23,13 +23,13 @@ LATEST_END_MS: Final = 23 * HOUR_MS
 # Incidents stand apart, so that what is found belongs to one of them.
 APART_MS: Final = 75 * MINUTE_MS
 QUIET_SHARE: Final = 0.25
-EVENTS_A_DAY: Final = 8_000
+EVENTS_A_DAY: Final = 7_600
 
 # A provider's slowness is planted only where it gets this share of the day's calls in an hour: 84 of 7,000.
 SLOW_NEEDS: Final = 0.012
 
 # Calls of one unit of work (a talk, a search, a run of an agent), on average.
-CALLS_A_UNIT: Final[dict[Work, float]] = {"chat": 2.7, "extract": 1.0, "search": 2.0, "agent": 6.5, "batch": 10.0}
+CALLS_A_UNIT: Final[dict[Work, float]] = {"chat": 2.3, "extract": 1.0, "search": 1.35, "agent": 6.5, "batch": 10.0}
 
 # How much of a tenant's calls a feature of each kind takes, relative to the others: a run of an agent is many calls of
 # which there are few.
@@ -207,7 +207,7 @@ def _incident(rng: Random, kind: Kind, tenants: tuple[Tenant, ...]) -> Incident 
         if _least(lambda at: activity(tenant.shape, at), start_ms, end_ms) < 0.5:
             return None
         return Incident(
-            kind, start_ms, end_ms, tenant.name, factor=rng.uniform(2.6, 3.2), calls_factor=rng.uniform(1.5, 1.8)
+            kind, start_ms, end_ms, tenant.name, factor=rng.uniform(2.7, 3.3), calls_factor=rng.uniform(1.5, 1.8)
         )
     offers = sorted({feature.offer for one in tenants for feature in one.features}, key=lambda one: one.model)
     offer = rng.choice(offers)
@@ -227,7 +227,7 @@ def calls_an_hour(tenants: tuple[Tenant, ...], offer: Offer, at_ms: float) -> fl
 
 def _part(feature: Feature, offer: Offer) -> float:
     if feature.work == "search":
-        return 0.5 if offer in (feature.offer, EMBEDDING) else 0.0
+        return 0.74 if offer == feature.offer else 0.26 if offer == EMBEDDING else 0.0
     return 1.0 if feature.offer == offer else 0.0
 
 

@@ -14,6 +14,8 @@ from demo.phrases import ANSWERS, ASKS, COMMENTS, FOLLOW_UPS, LABELS, SUMMARIES,
 
 # Of units, how many carry their text; the others are sent with content `none`, as products with many calls do.
 TEXT_SHARE: Final = 0.12
+# Of searches, how many need an embedding; the others have one from an earlier search for the same.
+EMBEDDED_SHARE: Final = 0.35
 FEEDBACK_SHARE: Final = 0.04
 EVALUATED_SHARE: Final = 0.05
 
@@ -26,7 +28,7 @@ def chat(desk: Desk, at_ms: float) -> Iterator[Body]:
     messages = [{"role": "system", "content": fill(SYSTEM, person, desk.tenant.name)}]
     tokens = desk.size(desk.feature.input_tokens * 0.75)
     cached = 0
-    for turn in range(min(8, 1 + int(rng.expovariate(1 / 2.1)))):
+    for turn in range(min(8, 1 + int(rng.expovariate(1 / 1.7)))):
         phrases = ASKS[desk.tenant.trade] if turn == 0 else FOLLOW_UPS
         messages.append({"role": "user", "content": say(rng, phrases, person)})
         answer = say(rng, ANSWERS, person)
@@ -58,14 +60,16 @@ def extract(desk: Desk, at_ms: float) -> Iterator[Body]:
 
 
 def search(desk: Desk, at_ms: float) -> Iterator[Body]:
-    """A question: its embedding, what was retrieved, an answer out of it."""
+    """A question: sometimes its embedding, what was retrieved, an answer out of it."""
     rng, person = desk.rng, desk.person()
     who = Who(person, session=desk.token("s"), trace=desk.token("t"))
     written = desk.with_text and rng.random() < TEXT_SHARE
     question = {"role": "user", "content": say(rng, ASKS[desk.tenant.trade], person)}
-    said = Said([question]) if written else Said()
-    events, done_ms = desk.ask(at_ms, who, said, desk.size(60), 0, offer=EMBEDDING, fragile=False)
-    yield from events
+    done_ms = at_ms
+    if rng.random() < EMBEDDED_SHARE:
+        said = Said([question]) if written else Said()
+        events, done_ms = desk.ask(at_ms, who, said, desk.size(60), 0, offer=EMBEDDING, fragile=False)
+        yield from events
     said = Said([question], say(rng, ANSWERS, person)) if written else Said()
     tokens, output_tokens = desk.size(desk.feature.input_tokens), desk.size(desk.feature.output_tokens, 0.35)
     events, done_ms = desk.ask(done_ms + rng.uniform(15, 80), who, said, tokens, output_tokens, streaming=True)

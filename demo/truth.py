@@ -18,8 +18,8 @@ from typing import Final
 
 from demo.scenario import HOUR_MS, MINUTE_MS, Feature, Incident, Scenario
 
-# A finding may say that something began a little before it did (windows are whole minutes).
-EARLY_MS: Final = 15 * MINUTE_MS
+# When it began is an estimate out of the window: a finding may put it somewhat before the truth.
+EARLY_MS: Final = HOUR_MS
 # The longest windows are two hours, and still hold the incident for as long after its end.
 LATE_MS: Final = 2 * HOUR_MS + 30 * MINUTE_MS
 
@@ -170,4 +170,6 @@ def _uses(feature: Feature, incident: Incident) -> bool:
 
 
 def _at_the_time(incident: Incident, found: Found) -> bool:
-    return incident.start_ms - EARLY_MS <= found.opened_ms and found.detected_ms <= incident.end_ms + LATE_MS
+    """Detected since the incident began and not long after its end, about something that began no earlier than it."""
+    began_then = found.opened_ms >= incident.start_ms - EARLY_MS
+    return began_then and incident.start_ms <= found.detected_ms <= incident.end_ms + LATE_MS

@@ -49,6 +49,7 @@ class Scene:
         minute: Last minute of the windows under test.
         first_hour: First hour the system knows anything of.
         ring_start: First minute that is held by minutes.
+        over: Whether the minute is over; while it runs only habits are looked at, which costs least.
     """
 
     timeline: Timeline
@@ -56,6 +57,7 @@ class Scene:
     minute: int
     first_hour: int
     ring_start: int
+    over: bool = True
 
 
 _LIFE: Final = Life("cost.spike", 1)
@@ -76,7 +78,8 @@ class CostSpike:
         least_excess_usd: Excess over the expectation, at least.
         least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
         spread_ratio: Payments over expected payments, at least, where a rise is found in the parts together.
-        model_error: Relative error of the expectation itself, from one day to the next.
+        model_error: Relative error of the expectation itself, however many days it stands on.
+        day_error: Relative error that a single day adds, because no two days are alike; shared by the days there are.
     """
 
     life: Life = _LIFE
@@ -95,6 +98,7 @@ class CostSpike:
     least_expected_calls: float = 12.0
     spread_ratio: float = 1.5
     model_error: float = 0.15
+    day_error: float = 0.3
 
     def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
         """Judge the windows that end with `scene.minute`.
@@ -148,7 +152,6 @@ class CostSpike:
             # The careful expectation is the higher one, and costs more to make.
             if expected is not None and cost >= bound.ratio * expected.cost:
                 expected = past.careful(expected, bound.minutes)
-                # One call may be as dear as an hour; that is another finding than an hour that is dear.
                 cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
                 if not self._matters(cost, expected, bound):
                     continue
@@ -181,8 +184,7 @@ class CostSpike:
         usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
         if usual is None:
             return None
-        without_dearest = usual.observed - scene.timeline.dearest_call(scene.minute, HOUR_MINUTES)
-        if not self._exceeds(without_dearest, usual.expected, self.per_call, CORRELATED * usual.payment):
+        if not self._exceeds(scene, usual.observed, usual.expected, self.per_call, CORRELATED * usual.payment):
             return None
         habit = self._habit(past, HOUR_MINUTES)
         if habit is not None and scene.timeline.cost[_HOUR] < self.clear * habit.cost:
@@ -194,12 +196,15 @@ class CostSpike:
         if not past.known_for_a_day() or self._habit(past, HOUR_MINUTES) is not None:
             return None
         busiest, cost = past.busiest_hour(HOUR_MINUTES), scene.timeline.cost[_HOUR]
-        without_dearest = cost - scene.timeline.dearest_call(scene.minute, HOUR_MINUTES)
-        if busiest is None or not self._exceeds(without_dearest, busiest, self.busiest_hour, past.payment()):
+        if busiest is None or not self._exceeds(scene, cost, busiest, self.busiest_hour, past.payment()):
             return None
         return self._finding(scene, self.busiest_hour, busiest, cost)
 
-    def _exceeds(self, cost: int, expected: Expectation, bound: Bound, payment: float) -> bool:
+    def _exceeds(self, scene: Scene, cost: int, expected: Expectation, bound: Bound, payment: float) -> bool:
+        if not self._matters(cost, expected, bound):
+            return False
+        # One call may be as dear as an hour; that is another finding than an hour that is dear.
+        cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
         return self._matters(cost, expected, bound) and self._stands_out(cost, expected, bound, payment)
 
     def _matters(self, cost: int, expected: Expectation, bound: Bound) -> bool:
@@ -208,7 +213,8 @@ class CostSpike:
 
     def _stands_out(self, cost: float, expected: Expectation, bound: Bound, payment: float) -> bool:
         """Whether the cost is above the noise: days differ, and each was itself one draw."""
-        highest = expected.cost * (1 + self.model_error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
+        error = self.model_error + self.day_error / expected.days
+        highest = expected.cost * (1 + error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
         return surprise(cost, highest, payment) >= bound.surprise
 
     def _still(self, scene: Scene, past: Past, memory: dict[str, float]) -> Finding | None:

@@ -88,8 +88,8 @@ def live(picture: Picture) -> RenderableType:
             tenant, f"{calls:,}", f"${cost:,.2f}", Text("▇" * round(20 * cost / most if most else 0), "green")
         )
     found = Table(box=None, pad_edge=False, header_style="dim")
-    found.add_column("at")
-    found.add_column("anomaly")
+    found.add_column("at", min_width=5, no_wrap=True)
+    found.add_column("anomaly", min_width=13, no_wrap=True)
     found.add_column("what", overflow="ellipsis", no_wrap=True)
     for one in picture.anomalies[-SHOWN:]:
         at = time_of_day(one.detected_at - picture.midnight_ms)

@@ -7,6 +7,7 @@ stops everything. The simulator is the package `demo`; how the day is played is 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -17,16 +18,14 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from demo.scenario import DAY_MS, EVENTS_A_DAY, Scenario, draw
 from pipeline.cli.context import DataOption, JsonOption
 from pipeline.cli.up import prepare, start_servers
 from pipeline.errors import UsageError
-
-if TYPE_CHECKING:
-    from demo.scenario import Scenario
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -40,7 +39,9 @@ def demo(
     data: DataOption = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the temporary folder, to look around in it.")] = False,
     patterns_only: Annotated[bool, typer.Option("--patterns-only", help="Redact by patterns, without NER.")] = False,
-    events: Annotated[int, typer.Option(min=2_000, max=100_000, help="About how many events a day has.")] = 7_000,
+    events: Annotated[
+        int, typer.Option(min=2_000, max=100_000, help="About how many events a day has.")
+    ] = EVENTS_A_DAY,
     seconds: Annotated[float, typer.Option(min=1, help="Wall time for the day, if the pipeline follows.")] = 18.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,10 +50,8 @@ def demo(
     Everything stored is in a temporary folder, removed at the end, unless --data or --keep is given. Fails when
     something planted was not found, something was invented, or `verify` differs.
     """
-    try:
-        from demo.scenario import draw
-    except ModuleNotFoundError as error:
-        raise UsageError(f"The demo needs {error.name}: pip install 'tokentrail-pipeline[demo,embedded]'.") from error
+    if importlib.util.find_spec("faker") is None:
+        raise UsageError("The demo needs Faker: pip install 'tokentrail-pipeline[demo,embedded]'.")
     signal.signal(signal.SIGTERM, _interrupt)
     seed = random.SystemRandom().randrange(100_000) if seed is None else seed
     folder = data.expanduser().resolve() if data else Path(tempfile.mkdtemp(prefix="tokentrail-demo-"))
@@ -75,7 +74,6 @@ def show(scenario: Scenario, folder: Path, seconds: float, as_json: bool) -> boo
     """From an empty folder to the verdict and everything stopped; True when everything holds."""
     from rich.console import Console
 
-    from demo.scenario import DAY_MS
     from demo.view import report
     from pipeline.cli.demo_play import Play, write
     from pipeline.cli.demo_result import collect

@@ -159,7 +159,8 @@ class Play:
             {"midnight_ms": self.midnight_ms},
         ).rows
         picture.costs = {tenant: (cost or 0.0, calls) for tenant, _, calls, cost in rows}
-        picture.stored = sum(count for _, count, _, _ in rows)
+        ((others,),) = reader.ask("SELECT (SELECT count() FROM evaluations) + (SELECT count() FROM feedback)").rows
+        picture.stored = sum(count for _, count, _, _ in rows) + others
 
     def _tell(self) -> None:
         """Say what is new, where there is no terminal to draw on."""

@@ -20,6 +20,8 @@ from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
+# What needs the last day's hours of a key and of its parts is judged once in so many minutes: enough for an hour.
+EVERY: Final = 5
 # Costs of the calls of one run resemble one another: so many calls are one independent payment.
 CORRELATED: Final = 2.0
 
@@ -72,11 +74,13 @@ class CostSpike:
         same_hour: Bounds against the same time of earlier days; empty where there is no such habit (a single user).
         per_call: Bound against the usual cost of these calls.
         busiest_hour: Bound against the busiest hour, for keys that are known for a day and too thin for `same_hour`.
-        clear: An open finding is over when the last hour is below this ratio; shorter windows scatter too much.
+        clear: An open finding is over when the last hour, and the last two, are below this ratio; shorter windows
+            scatter too much.
         warm_up_hours: Whole hours with calls that must be known for `per_call` and `busiest_hour`.
         least_calls: Calls in the window, at least.
         least_excess_usd: Excess over the expectation, at least.
         least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
+        least_window_calls: Calls in the window that it must promise.
         spread_ratio: Payments over expected payments, at least, where a rise is found in the parts together.
         model_error: Relative error of the expectation itself, however many days it stands on.
         day_error: Relative error that a single day adds, because no two days are alike; shared by the days there are.
@@ -96,6 +100,7 @@ class CostSpike:
     least_calls: int = 10
     least_excess_usd: float = 0.05
     least_expected_calls: float = 12.0
+    least_window_calls: float = 8.0
     spread_ratio: float = 1.5
     model_error: float = 0.15
     day_error: float = 0.3
@@ -121,6 +126,8 @@ class CostSpike:
         found = self._by_habit(scene, past)
         if found is not None:
             return found
+        if not scene.over or scene.minute % EVERY:
+            return None
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
         if calls < self.least_calls or cost < self.least_excess_usd * NANO:
             return None
@@ -138,9 +145,9 @@ class CostSpike:
         if not self.same_hour:
             return None
         expected = past.same_hour(minutes)
-        if expected is None or expected.calls * HOUR_MINUTES / minutes < self.least_expected_calls:
+        if expected is None or expected.calls < self.least_window_calls:
             return None
-        return expected
+        return expected if expected.calls * HOUR_MINUTES / minutes >= self.least_expected_calls else None
 
     def _by_habit(self, scene: Scene, past: Past) -> Finding | None:
         for bound in self.same_hour:
@@ -218,25 +225,27 @@ class CostSpike:
         return surprise(cost, highest, payment) >= bound.surprise
 
     def _still(self, scene: Scene, past: Past, memory: dict[str, float]) -> Finding | None:
-        """The last hour against what the open finding stood on; None when it is clear."""
+        """The last hours against what the open finding stood on; None when it is clear."""
         cost = scene.timeline.cost[_HOUR]
-        expected: Expectation | None
         if "level" in memory:
-            expected = past.same_hour(HOUR_MINUTES)
-            if expected is not None:
-                expected = past.careful(expected, HOUR_MINUTES, memory["level"])
-            bound = next(b for b in self.same_hour if b.minutes == HOUR_MINUTES)
-        elif "busiest_cost" in memory:
-            expected = Expectation("busiest_hour", memory["busiest_cost"], memory["busiest_calls"])
+            for bound in self.same_hour:
+                if bound.minutes >= HOUR_MINUTES:
+                    habit = past.same_hour(bound.minutes)
+                    expected = habit and past.careful(habit, bound.minutes, memory["level"])
+                    cost = scene.timeline.cost[LENGTHS.index(bound.minutes)]
+                    if expected is not None and 0 < self.clear * expected.cost <= cost:
+                        return self._finding(scene, bound, expected, cost)
+            return None
+        if "busiest_cost" in memory:
             bound = self.busiest_hour
+            expected = Expectation("busiest_hour", memory["busiest_cost"], memory["busiest_calls"])
         else:
-            bound = self.per_call
             # Hours that the finding covers are flagged, so the usual cost of a call is the one before it.
             usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
-            expected, cost = (usual.expected, usual.observed) if usual is not None else (None, 0)
-        if expected is None or expected.cost <= 0 or cost < self.clear * expected.cost:
-            return None
-        return self._finding(scene, bound, expected, cost)
+            if usual is None:
+                return None
+            bound, expected, cost = self.per_call, usual.expected, usual.observed
+        return self._finding(scene, bound, expected, cost) if cost >= self.clear * expected.cost else None
 
     def _finding(self, scene: Scene, bound: Bound, expected: Expectation, cost: int) -> Finding:
         timeline, end = scene.timeline, scene.minute + 1

@@ -195,7 +195,9 @@ class Judge:
         case = self.cases.get(("cost.spike", key))
         firing = case is not None and case.firing
         memory = case.memory if case is not None else {}
-        scene = Scene(timeline, lambda: self._parts(key), minute, self.store.first_hour or 0, self.store.ring_start)
+        first_hour, ring_start = self.store.first_hour or 0, self.store.ring_start
+        over = minute < self._minute
+        scene = Scene(timeline, lambda: self._parts(key), minute, first_hour, ring_start, over)
         finding = rule.evaluate(scene, firing, memory)
         if finding is None and case is None:
             return

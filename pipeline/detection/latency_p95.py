@@ -27,8 +27,8 @@ class LatencyP95:
         life: Tier and times.
         ratio: p95 over its baseline, at least.
         clear: An open finding is over below this ratio.
-        minutes: For how long; where there are few calls the next longer stretch is judged. The whole stretch and each
-            third of it that has calls must be slow.
+        minutes: For how long. With few calls a longer stretch shows what a short one cannot, so several are tried. The
+            whole stretch and each third of it that has calls must be slow.
         least_calls: Calls in that stretch, at least.
         least_slow: Calls in it beyond the bound, at least: one slow call is no slow provider.
         least_excess_ms: Slower by so much, at least.
@@ -63,14 +63,18 @@ class LatencyP95:
         baseline = memory.get("p95") if firing else self.baseline(timeline, minute, ring_start)
         if baseline is None:
             return None
+        bound = baseline * self.ratio
+        longest = self.minutes[-1]
+        if not firing and not sketch.above(timeline.latencies(minute - longest // 3 + 1, longest // 3), bound):
+            return None  # nothing slow lately: almost always all that has to be looked at
         for length in self.minutes:
             third = length // 3
             parts = [timeline.latencies(minute - length + 1 + place * third, third) for place in range(3)]
             calls = sum(sum(part.values()) for part in parts)
-            if calls >= self.least_calls or (firing and length == self.minutes[-1]):
-                return self._judge(timeline, minute, length, parts, calls, baseline, firing)
-            if not firing and self._p95(parts[2]) < baseline * self.ratio:
-                return None
+            if calls >= self.least_calls or (firing and length == longest):
+                found = self._judge(timeline, minute, length, parts, calls, baseline, firing)
+                if found is not None or firing:
+                    return found
         return None
 
     def _judge(

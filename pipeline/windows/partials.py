@@ -187,7 +187,8 @@ class PartialFold:
         if minute == self._minute:
             return
         self._minute = minute
-        for old in [m for m in self._minutes if m < minute - MINUTES_KEPT]:
+        # In order of time, also after a restore: the first minute added to an hour names the hour's cell.
+        for old in sorted(m for m in self._minutes if m < minute - MINUTES_KEPT):
             for series in self._minutes.pop(old).values():
                 self._drop_minute(series, old)
         for old in [h for h in self._hours if h < minute // HOUR_MINUTES - HOURS_KEPT]:
@@ -215,7 +216,7 @@ class PartialFold:
 
     def _close(self, series: Series) -> None:
         """Give out the last values of a key and forget it."""
-        for minute in list(series.minutes):
+        for minute in sorted(series.minutes):
             self._minutes[minute].pop(series.key)
             self._drop_minute(series, minute)
         for hour in list(series.hours):

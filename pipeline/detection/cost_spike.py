@@ -20,8 +20,6 @@ from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
-# What needs the last day's hours of a key and of its parts is judged once in so many minutes: enough for an hour.
-EVERY: Final = 5
 # Costs of the calls of one run resemble one another: so many calls are one independent payment.
 CORRELATED: Final = 2.0
 
@@ -51,7 +49,8 @@ class Scene:
         minute: Last minute of the windows under test.
         first_hour: First hour the system knows anything of.
         ring_start: First minute that is held by minutes.
-        over: Whether the minute is over; while it runs only habits are looked at, which costs least.
+        thorough: Whether to look at baselines that take the last day's hours of a key and of its parts, too; once in a
+            few minutes is enough for an hour.
     """
 
     timeline: Timeline
@@ -59,7 +58,7 @@ class Scene:
     minute: int
     first_hour: int
     ring_start: int
-    over: bool = True
+    thorough: bool = True
 
 
 _LIFE: Final = Life("cost.spike", 1)
@@ -103,7 +102,7 @@ class CostSpike:
     least_window_calls: float = 8.0
     spread_ratio: float = 1.5
     model_error: float = 0.15
-    day_error: float = 0.3
+    day_error: float = 0.15
 
     def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
         """Judge the windows that end with `scene.minute`.
@@ -126,7 +125,7 @@ class CostSpike:
         found = self._by_habit(scene, past)
         if found is not None:
             return found
-        if not scene.over or scene.minute % EVERY:
+        if not scene.thorough:
             return None
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
         if calls < self.least_calls or cost < self.least_excess_usd * NANO:

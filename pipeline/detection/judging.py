@@ -34,6 +34,8 @@ from schemas.window import Windows
 LONGEST_STEP: Final = 180
 # A child's finding waits this long for its parent's, which has more calls to stand on and so is usually first.
 CHILD_HOLD_MS: Final = 600_000
+# Minutes between thorough looks at a key's cost.
+THOROUGH_EVERY: Final = 5
 # So long a finding still explains others after its resolution: the longest window, and what it takes to clear.
 STANDS_MS: Final = (LENGTHS[-1] + 30) * MINUTE_MS
 
@@ -124,7 +126,7 @@ class Judge:
         """Apply one record; `appended_at` is its time in the log, in ms."""
         verdict = Verdict()
         changed: dict[Key, Timeline] = {}
-        late: list[tuple[Timeline, int]] = []
+        late: dict[tuple[Key, int], Timeline] = {}
         for cell in record.cells:
             timeline = self.store.upsert(record.partition, record.epoch, cell)
             if timeline is None:
@@ -135,14 +137,14 @@ class Judge:
                 if cell.start >= self._minute:
                     self._pending.setdefault(cell.start, {})[cell.key] = True
                 else:
-                    late.append((timeline, cell.start))
+                    late[cell.key, cell.start] = timeline
         if record.watermark is not None:
             watermark = self.clock.update(record.partition, record.watermark, appended_at)
             if watermark is not None:
                 self._advance(watermark, verdict)
         if self._minute >= 0:
-            self._judge_now(changed, verdict)
-            for timeline, minute in late:
+            self._judge_now(changed, {key for key, _ in late}, verdict)
+            for (_, minute), timeline in late.items():
                 # Its minute has been judged already; a missing price is as true of a late call.
                 self._price(timeline, minute, self._minute * MINUTE_MS, verdict)
         return verdict
@@ -172,22 +174,25 @@ class Judge:
             if timeline is None:
                 continue
             timeline.seek(minute)
-            self._cost(timeline, minute, now_ms, verdict)
+            self._cost(timeline, minute, now_ms, verdict, minute % THOROUGH_EVERY == 0)
             self._latency(timeline, minute, now_ms, verdict)
             self._price(timeline, minute, now_ms, verdict)
 
-    def _judge_now(self, changed: dict[Key, Timeline], verdict: Verdict) -> None:
-        """Judge cost in the minute that is not over: only keys that have just changed."""
+    def _judge_now(self, changed: dict[Key, Timeline], late: set[Key], verdict: Verdict) -> None:
+        """Judge cost in the minute that is not over: only keys that have just changed, thoroughly where it was late.
+
+        A late event's own minute has been judged already, and perhaps nothing comes after it.
+        """
         assert self.clock.watermark is not None
         for key in sorted(changed, key=lambda k: (ORDER[k[0]], k)):
             if key[0] in ("tenant", "feature") and ("cost.spike", key) not in self.cases:
                 timeline = changed[key]
                 timeline.seek(self._minute)
-                self._cost(timeline, self._minute, self.clock.watermark, verdict)
+                self._cost(timeline, self._minute, self.clock.watermark, verdict, key in late)
 
     # -- what
 
-    def _cost(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
+    def _cost(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict, thorough: bool) -> None:
         key = timeline.key
         rule = self.rules.cost_of(key)
         if rule is None:
@@ -196,8 +201,7 @@ class Judge:
         firing = case is not None and case.firing
         memory = case.memory if case is not None else {}
         first_hour, ring_start = self.store.first_hour or 0, self.store.ring_start
-        over = minute < self._minute
-        scene = Scene(timeline, lambda: self._parts(key), minute, first_hour, ring_start, over)
+        scene = Scene(timeline, lambda: self._parts(key), minute, first_hour, ring_start, thorough)
         finding = rule.evaluate(scene, firing, memory)
         if finding is None and case is None:
             return

@@ -84,7 +84,8 @@ def incidents(dice: Random, all_tenants: list[Tenant]) -> list[Incident]:
     found.append(
         Incident("cost", tenant.name, start_ms, start_ms + 3 * HOUR_MS, dice.uniform(2.3, 3.2), dice.random() < 0.5)
     )
-    provider = dice.choice(sorted({feature[1] for one in all_tenants for feature in one.features}))
+    used = [feature[1] for one in all_tenants for feature in one.features]
+    provider = max(sorted(set(used)), key=used.count)
     start_ms = TODAY + int(dice.uniform(8, 20) * HOUR_MS)
     found.append(Incident("slow", provider, start_ms, start_ms + 75 * MINUTE_MS, dice.uniform(2.8, 4.0)))
     start_ms = TODAY + int(dice.uniform(3, 22) * HOUR_MS)

@@ -151,6 +151,23 @@ def test_a_spike_is_resolved_when_the_hour_is_ordinary_again_and_its_hours_are_n
     assert len(plant.opened()) == 2
 
 
+def test_a_price_rise_is_found_in_events_that_all_arrive_late_at_once() -> None:
+    """A script tells thirty hours within a second, on a clock that is at now already."""
+    plant = Plant(partitions=4)
+    now_ms = NOON + 40 * HOUR_MS
+    plant.until(now_ms)
+    for age in range(30 * 60, 0, -1):
+        at_ms = now_ms - age * MINUTE_MS
+        partition = age % 4
+        fact = plant.facts[partition].call(at_ms, usd=0.0075 if age > 120 else 0.01875, received_at=now_ms)
+        plant.folds[partition].fold(fact)
+        if age % 500 == 0:
+            plant.flush()
+    plant.flush()
+    (finding,) = plant.opened()
+    assert finding.subject == {"tenant": "acme"} and finding.ratio is not None and finding.ratio >= 1.8
+
+
 # -- latency
 
 

@@ -25,7 +25,7 @@ from presidio_analyzer.nlp_engine import NlpEngine, NlpEngineProvider, NoOpNlpEn
 from bench.clock import cpu_s
 
 TABLE = (
-    "CREATE TABLE IF NOT EXISTS obvious.calls (id String, ts DateTime64(3), tenant String, feature String, "
+    "CREATE TABLE IF NOT EXISTS tokentrail.obvious_calls (id String, ts DateTime64(3), tenant String, feature String, "
     "model String, provider String, user String, latency_ms Float64, input_tokens UInt32, "
     "output_tokens UInt32, status String, input String, output String) ENGINE = MergeTree ORDER BY (tenant, ts)"
 )
@@ -75,7 +75,6 @@ def main() -> None:
         password=os.environ["OBVIOUS_PASSWORD"],
         settings={"async_insert": 0},
     )
-    client.command("CREATE DATABASE IF NOT EXISTS obvious")
     client.command(TABLE)
     engine = analyzer(options.ner)
     engine.analyze("warm up", "en")
@@ -121,7 +120,7 @@ def main() -> None:
                         ),
                     ]
                 )  # fmt: skip
-            await asyncio.to_thread(client.insert, "obvious.calls", rows, column_names=COLUMNS)
+            await asyncio.to_thread(client.insert, "tokentrail.obvious_calls", rows, column_names=COLUMNS)
             state["done"] += len(batch)
             if state["done"] >= options.count:
                 answer = {

@@ -11,8 +11,10 @@ pipeline finds can be compared with the truth:
     traffic.py    a scenario to all its events in order of time
     wire.py       an event to a Kafka record as producers send it
     truth.py      planted against found
-    dry.py        `python -m demo.dry --seeds 20`: the same without Kafka, through the pure cores only
-    player.py, watch.py, view.py    Kafka, ClickHouse and the terminal, for `tokentrail demo`
+    sample.py     a call that shows what redaction does
+    player.py, lag.py, view.py    Kafka and the terminal, for `tokentrail demo` (pipeline/cli/demo*.py)
+    dry.py        `python -m demo.dry --seeds 20`: the same days without Kafka, through the pure cores of the pipeline
 
-Everything above `dry.py` is pure and knows of the pipeline only the event contract.
+A played day has an ordinary day before it, without text, because rules compare with the same time of earlier days.
+Everything but `dry.py` knows of the pipeline only the contracts in `schemas`.
 """

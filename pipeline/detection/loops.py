@@ -78,6 +78,7 @@ class LoopWatch:
                 found = self._forget(next(iter(self.runs)))
         # The newest at the end: the dictionary's order is the order of use.
         self.runs[key] = run
+        run.seen_ms = self.watermark
         circle = observe(run, fact)
         if circle is None:
             return found

@@ -46,7 +46,7 @@ class Run(msgspec.Struct, gc=False):
     """State of one run, about 1 kB.
 
     Attributes:
-        seen_ms: Event time of the newest fact.
+        seen_ms: Watermark when the newest fact was seen: a producer's clock may be hours behind.
         waiting: Actions whose results have not come yet.
         strict: The last REMEMBERED steps, newest last.
         loose: The same, loosely.
@@ -98,7 +98,6 @@ class Circle(msgspec.Struct, frozen=True, gc=False):
 
 def observe(run: Run, fact: Fact) -> Circle | None:
     """Take one call into a run; the circle it closes, or None where it added no step."""
-    run.seen_ms = max(run.seen_ms, fact.event_ms)
     run.calls += 1
     run.cost += fact.cost_nano_usd or 0
     run.evidence = [*run.evidence[1 - EVIDENCE :], str(fact.position)]

@@ -185,6 +185,13 @@ def test_history_raises_nothing(runs: Runs) -> None:
     assert runs.watch.runs == {}
 
 
+def test_a_producer_whose_clock_is_hours_behind_is_watched_all_the_same(runs: Runs) -> None:
+    for _ in range(4):
+        runs.tick(MINUTE_MS)
+        runs._fold(runs.facts.call(runs.now_ms - 5 * HOUR_MS, run="r1", loop=tool("a", "x")))
+    assert [one.state for one in runs.found] == ["open"]
+
+
 def test_memory_is_bounded_by_number_and_by_idleness() -> None:
     runs = Runs(max_runs=100)
     for number in range(500):

@@ -40,7 +40,8 @@ def _person(faker: Faker) -> Person:
         name=f"{first} {last}",
         first=first,
         email=f"{first}.{last}@{faker.domain_name()}".lower(),
-        phone=faker.numerify("+1 212-%##-####"),
+        # An exchange begins with 2 to 9 and its second digit here is no 1, so that the number is a possible one.
+        phone=f"+1 212-{faker.random_int(2, 9)}{faker.random_int(2, 9)}{faker.numerify('#-####')}",
         card=faker.credit_card_number(card_type="visa16"),
         address=f"{faker.building_number()} {faker.street_name()}, {faker.city()}",
         ssn=f"{faker.random_int(100, 665)}-{faker.random_int(10, 99)}-{faker.random_int(1000, 9999)}",

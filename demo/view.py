@@ -147,10 +147,11 @@ def report(console: Console, result: Mapping[str, Any]) -> None:
         console.print(Text(f"  + {sample['stored']}", "green"), soft_wrap=True)
     verify = result["verify"]
     console.print(f"verify: {verify['said']}", style="" if verify["holds"] else "bold red")
-    found_all = all(one["rule"] for one in result["planted"]) and not result["invented"]
-    verdict = (
-        "Everything planted was found and nothing was invented." if found_all else "The findings are not the truth."
-    )
+    verdict = "The findings are not the truth."
+    if all(one["rule"] for one in result["planted"]) and not result["invented"]:
+        verdict = "Everything planted was found and nothing was invented."
+        if not result["planted"]:
+            verdict = "Nothing was planted and nothing was invented."
     console.print(f"{verdict} {result['seconds']} s in all.", style="bold" if result["holds"] else "bold red")
 
 

@@ -104,7 +104,8 @@ def main() -> None:
                 usage = event.get("usage") or {}
                 rows.append(
                     [
-                        event["id"], datetime.fromtimestamp(event["ts"] / 1000, UTC), event["tenant"], event.get("feature", ""),
+                        event["id"], datetime.fromtimestamp(event["ts"] / 1000, UTC),
+                        event["tenant"], event.get("feature", ""),
                         event.get("model", ""), event.get("provider", ""), event.get("user", ""),
                         event.get("latency_ms") or 0.0, usage.get("input") or 0, usage.get("output") or 0,
                         event.get("status", ""),

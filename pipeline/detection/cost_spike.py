@@ -113,7 +113,7 @@ class CostSpike:
             memory: What the open finding froze: its kind of baseline and what it stood on.
 
         Returns:
-            The finding, or None; None also while too little is known (see `insufficient`).
+            The finding, or None; None also during the warm-up (docs/decisions/0005-baselines.md).
         """
         timeline = scene.timeline
         past = Past(timeline, scene.minute + 1, scene.first_hour, scene.ring_start)
@@ -133,11 +133,6 @@ class CostSpike:
         if len(past.last_day) < self.warm_up_hours:
             return None
         return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
-
-    def insufficient(self, scene: Scene) -> bool:
-        """True while nothing can be said of this key because too little is known of it."""
-        past = Past(scene.timeline, scene.minute + 1, scene.first_hour, scene.ring_start)
-        return not past.known_for_a_day() and len(past.last_day) < self.warm_up_hours
 
     def _habit(self, past: Past, minutes: int) -> Expectation | None:
         """What the same time of earlier days promises; None where that is too little to be a baseline."""

@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.windows import bucket as buckets
 from pipeline.windows import sketch
-from pipeline.windows.watermark import HOUR_MINUTES
+from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES
 from schemas.partial import Bucket, Cell, Key
 from schemas.position import Position
 
@@ -367,7 +367,7 @@ class Store:
         """Move to the minute that the watermark is in, and drop what is older than is kept."""
         if minute <= self.minute:
             return
-        self.minute = minute
+        before, self.minute = self.minute, minute
         for old in sorted(m for m in self._by_minute if m < self.ring_start):
             for timeline in self._by_minute.pop(old).values():
                 timeline.settle(old // HOUR_MINUTES)
@@ -378,9 +378,16 @@ class Store:
                 timeline.settle(old)
                 timeline.hours.pop(old, None)
                 timeline.slow = {h: known for h, known in timeline.slow.items() if h > old}
-                for ancient in [h for h in timeline.past if h < now - HOURS_KNOWN]:
-                    del timeline.past[ancient]
-                    timeline.flagged.pop(ancient, None)
+        if minute // DAY_MINUTES != before // DAY_MINUTES:
+            self._sweep(now - HOURS_KNOWN)
+
+    def _sweep(self, oldest: int) -> None:
+        """Once a day: forget hours before `oldest`, and keys of which nothing is left."""
+        for timeline in list(self.timelines.values()):
+            timeline.past = {hour: known for hour, known in timeline.past.items() if hour >= oldest}
+            timeline.flagged = {hour: True for hour in timeline.flagged if hour >= oldest}
+            if not (timeline.minutes or timeline.hours or any(known.calls for known in timeline.past.values())):
+                self.forget(timeline)
 
     def keys_in(self, first: int, length: int) -> dict[Key, Timeline]:
         """Keys with calls in the minutes `first` to `first + length - 1`, in the order of their first cell."""

@@ -115,6 +115,16 @@ def test_the_least_recent_keys_are_forgotten_beyond_the_bound() -> None:
     assert store.forgotten >= 150
 
 
+def test_a_key_that_was_silent_for_longer_than_is_kept_is_forgotten(store: Store) -> None:
+    store.upsert(0, 1, cell(START, 5))
+    for day in range(1, 8):
+        store.advance(START + day * 24 * HOUR_MINUTES)
+        assert store.timelines[KEY].hour(START // HOUR_MINUTES, store.ring_start).calls == 5
+    for day in range(8, 11):
+        store.advance(START + day * 24 * HOUR_MINUTES)
+    assert store.timelines == {}
+
+
 def test_quantiles_are_over_all_partitions(store: Store) -> None:
     store.upsert(0, 1, cell(START, 3))
     store.upsert(1, 1, Cell(KEY, False, START, 0, 9, Bucket(calls=1, latency={500: 1})))

@@ -57,7 +57,7 @@ def test_a_poller_brings_other_results_each_time_and_a_stuck_agent_the_same() ->
 def test_everything_planted_is_found_and_nothing_is_invented(seed: int) -> None:
     scenario = draw(seed)
     assert {one.kind for one in scenario.incidents} == ({"loop", "cost", "slow"} if seed == 0 else set())
-    verdict, anomalies = try_day(scenario)
+    verdict, anomalies = try_day(scenario, flush_minutes=12)
     assert [outcome.incident for outcome in verdict.outcomes if outcome.found is None] == []
     assert [(found.rule, found.why) for found in verdict.invented] == []
     assert bool(anomalies) == bool(scenario.incidents)

@@ -74,7 +74,11 @@ class Spawner:
 def bare_environment() -> dict[str, str]:
     """Only what the servers need: what the user's environment holds (keys, tokens) is not theirs to have."""
     wanted = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in wanted if name in os.environ}
+    found = {name: os.environ[name] for name in wanted if name in os.environ}
+    if "LANG" not in found and "LC_ALL" not in found:
+        # Without a locale Java reads folder names as ASCII and cannot find one with an accent in it.
+        found["LC_ALL"] = "C.UTF-8"
+    return found
 
 
 if __name__ == "__main__":

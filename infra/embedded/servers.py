@@ -19,7 +19,7 @@ from typing import Literal, Self
 from infra.embedded import kafka_class_cache, kafka_runtime, passwords, ports, processes, state
 from infra.embedded.child import Child, Server
 from infra.embedded.clickhouse import ClickHouse
-from infra.embedded.errors import AlreadyRunning, EmbeddedError, PortTaken
+from infra.embedded.errors import AlreadyRunning, EmbeddedError, PortTaken, StartFailed
 from infra.embedded.filelock import FileLock
 from infra.embedded.folder import Folder
 from infra.embedded.kafka import Kafka
@@ -76,6 +76,7 @@ class EmbeddedServers:
         self._identities: dict[str, ProcessId] = {}
         self._is_ready = False
         self._saving = threading.Lock()
+        self._launching = threading.Lock()
 
     def start(self) -> Endpoints:
         """Start the servers, both at once; return when both answer.
@@ -109,6 +110,8 @@ class EmbeddedServers:
         """Stop both cleanly; does nothing when they are not running."""
         self._given_up.set()
         self._is_ready = False
+        with self._launching:
+            pass  # a launch that had begun is among the children now, and no other begins
         if self._spawner is not None:
             self._at_once(lambda name: self._children[name].end(self._tell), list(self._children))
             self._children.clear()
@@ -190,8 +193,11 @@ class EmbeddedServers:
     def _launch(self, name: str) -> None:
         assert self._spawner is not None
         server = self._server(name)
-        child = Child(server, self._spawner, self._given_up)
-        self._children[name] = child
+        with self._launching:
+            if self._given_up.is_set():
+                raise StartFailed(f"{server.title} was not started: the start was given up.")
+            child = Child(server, self._spawner, self._given_up)
+            self._children[name] = child
         identity = processes.identify(child.process.pid)
         if identity is not None:
             self._identities[name] = identity

@@ -7,6 +7,7 @@ loop and the doubled cost; an auditor reads the record with its retention date a
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -55,7 +56,12 @@ def alone(folder: Path) -> Path:
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, ROOT / "shim"], check=True)
+    # As `make` does: a company's own certificate authority stands in the system store.
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--python", python, ROOT / "shim"],
+        check=True,
+        env={"UV_SYSTEM_CERTS": "1", **os.environ},
+    )
     return python
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from statistics import median
 from typing import Final, Literal
 
-from pipeline.windows.rolling import LENGTHS, Hour, Timeline
+from pipeline.windows.timeline import LENGTHS, Hour, Timeline
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES
 
 DAYS: Final = 7
@@ -219,7 +219,7 @@ def per_call(parts: Iterable[Timeline], minute: int, length: int, first_hour: in
         parts: The tenant's (feature's) `model` timelines: each with its own usual cost of a call, so that a change in
             the mix of features is no change in price.
         minute: Last minute of the window.
-        length: Length in minutes; one of `rolling.LENGTHS`.
+        length: Length in minutes; one of `timeline.LENGTHS`.
         first_hour: First hour the system knows anything of.
         ring_start: First minute that is held by minutes.
 

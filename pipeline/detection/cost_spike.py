@@ -15,7 +15,7 @@ from typing import Final
 from pipeline.detection.baseline import Expectation, Past, per_call, surprise
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows.keys import subject
-from pipeline.windows.rolling import LENGTHS, Timeline
+from pipeline.windows.timeline import LENGTHS, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
@@ -29,7 +29,7 @@ class Bound:
     """When a window of one length is too expensive.
 
     Attributes:
-        minutes: Length; one of `rolling.LENGTHS`.
+        minutes: Length; one of `timeline.LENGTHS`.
         ratio: Observed over expected, at least.
         surprise: `baseline.surprise` against the highest cost that the expectation allows, at least.
     """

@@ -24,7 +24,8 @@ from pipeline.detection.price_unknown import PriceUnknown
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows.closing import Closing, ClosingState
 from pipeline.windows.keys import ORDER, subject
-from pipeline.windows.rolling import LENGTHS, Store, StoreState, Timeline
+from pipeline.windows.rolling import Store, StoreState
+from pipeline.windows.timeline import LENGTHS, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, HOUR_MS, MINUTE_MS, MergedClock, PartitionClock
 from schemas.anomaly import Anomaly
 from schemas.partial import Key, Partials

@@ -12,7 +12,7 @@ from statistics import median
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows import sketch
 from pipeline.windows.keys import subject
-from pipeline.windows.rolling import Timeline
+from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 

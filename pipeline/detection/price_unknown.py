@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows.keys import subject
-from pipeline.windows.rolling import Timeline
+from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
 

@@ -12,7 +12,8 @@ import msgspec
 
 from pipeline.windows import bucket as buckets
 from pipeline.windows.keys import subject, tenant_of
-from pipeline.windows.rolling import HOURS_WHOLE, Store, Timeline
+from pipeline.windows.rolling import HOURS_WHOLE, Store
+from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from schemas.partial import Bucket, Cell, Key
 from schemas.window import Window, Windows

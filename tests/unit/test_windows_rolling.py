@@ -8,7 +8,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from pipeline.windows.rolling import LENGTHS, RING_MINUTES, Store, StoreState, Timeline
+from pipeline.windows.rolling import Store, StoreState
+from pipeline.windows.timeline import LENGTHS, RING_MINUTES, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES
 from schemas.partial import Bucket, Cell, Key
 

@@ -325,8 +325,9 @@ def interrupts(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
 def test_every_ctrl_c_reaches_the_application() -> None:
     # The signal has to come from another process: one from a thread never meets this one inside a C function.
     script = f"""
-import time
+import signal, time
 from tokentrail import Trail
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it as ignored
 trail = Trail({NOWHERE!r}, flush_timeout_s=0, heartbeat_s=0, max_buffer_bytes=1 << 28, max_buffer_events=10**6)
 seen = 0
 for _ in range(60):

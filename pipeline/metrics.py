@@ -32,6 +32,12 @@ REDACTION_FAILED = Counter(
 REDACTION_CACHE = Counter("tokentrail_redaction_cache_total", "Texts looked up in the message cache", ["result"])
 ROWS = Counter("tokentrail_rows_total", "Rows inserted", ["table"])
 ANOMALIES = Counter("tokentrail_anomalies_total", "Anomaly revisions published", ["rule", "state"])
+RAW_DELETED = Counter("tokentrail_raw_deleted_total", "Raw records deleted after their row and fact", ["partition"])
+TIME_TO_LOSS = Gauge(
+    "tokentrail_time_to_loss_seconds",
+    "Until the oldest record that a stage has not read is deleted; the topic's whole life when none waits",
+    ["stage", "topic", "partition"],
+)
 LATE = Counter("tokentrail_late_events_total", "Events behind the allowed lateness", ["stage"])
 KEYS_HELD = Gauge("tokentrail_state_keys", "Keys held in memory", ["stage", "kind"])
 INTERNAL_ERRORS = Counter(

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     key_root_file: Path | None = Field(None, description="root of all keys: base64, a file of mode 0600")
     key_root: SecretStr = Field(SecretStr(""), description="the same as a value, where no file can be used")
     policy_file: Path | None = Field(None, description="retention and content policy (TOML), read by `migrate`")
+    raw_hours: float = Field(
+        6.0, ge=0, le=168, description="raw records are deleted so many hours after their row and their fact"
+    )
     # redaction
     ner: bool = Field(True, description="find names and places too, not only patterns")
     ner_model: str | None = Field(None, description="package or folder of a spaCy model; none: the small one")

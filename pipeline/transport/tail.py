@@ -69,6 +69,22 @@ class Reader:
             else:
                 return start, end
 
+    def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
+        """Offset of the first record of this time (milliseconds since 1970) or later; without one, the end.
+
+        Every record before it is older.
+
+        Raises:
+            RetryableError: Kafka does not answer or does not know the partition.
+        """
+        name = self._settings.topic(topic)
+        end = self.bounds(topic, partition)[1]
+        try:
+            (found,) = self._consumer.offsets_for_times([TopicPartition(name, partition, at_ms)], timeout=REQUEST_S)
+        except KafkaException as error:
+            raise _away(name, partition, error.args[0].name()) from error
+        return int(found.offset) if found.offset >= 0 else end
+
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[KafkaRecord]:
         """Records with `start` <= offset < `end`, as far as the log holds them.
 

@@ -1,7 +1,8 @@
 """The price book: what a call costs by list price, in integer nano-dollars, and which version of the book said so.
 
-Prices come from the `genai-prices` package, offline. A model that the book does not know costs None, never 0. Linear
-prices are multiplied here (about 1 us); tiered ones are left to the package (about 75 us). A test holds both equal.
+Prices come from the `genai-prices` package, offline, after those of one's own where a file names some. A model that
+neither knows costs None, never 0. Linear prices are multiplied here (about 1 us); tiered ones are left to the package
+(about 75 us). A test holds both equal.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from genai_prices import Usage as BookUsage
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, Provider
 
+from pipeline.pricing.override import RATE_SCALE, Overrides, Rates
 from schemas.event import Usage
 from schemas.fact import CostSource
 
 NANO: Final = 1_000_000_000
 HOUR_MS: Final = 3_600_000
-# A rate is kept as 10**-15 dollars a token, so that a price of up to nine decimals for a million tokens is exact.
-RATE_SCALE: Final = 10**9
 FEMTO_PER_NANO: Final = 10**6
 TOKEN_PRICES: Final = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 # A price for each request needs no count in the usage; prices of all other things that an event does not count (images,
@@ -47,16 +47,6 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rates:
-    """Linear prices in 10**-15 dollars a token."""
-
-    input: int
-    cached: int
-    cache_write: int
-    output: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Listing:
     provider: Provider
     model: ModelInfo
@@ -67,10 +57,16 @@ class PriceBook:
 
     Memory: 8,192 resolved models and 8,192 hourly rates at the most, and the package's own look-up caches, which are
     emptied whenever ours turned over once (made-up model names must not fill the memory).
+
+    Args:
+        overrides: Prices that come before the book's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        self._overrides = overrides
         self.version = f"genai-prices/{version('genai-prices')}"
+        if overrides is not None:
+            self.version = f"{overrides.version}+{self.version}"
         self._resolve = lru_cache(maxsize=8_192)(self._look_up)
         self._rates = lru_cache(maxsize=8_192)(self._linear)
         self._misses = 0
@@ -109,6 +105,8 @@ class PriceBook:
         for name in (response_model, model):
             if name is None:
                 continue
+            if self._overrides is not None and (own := self._overrides.rates(provider, name, at_ms)) is not None:
+                return _multiply(own, usage)
             listing = self._resolve(provider, name)
             if listing is None:
                 continue
@@ -142,7 +140,7 @@ class PriceBook:
             return _Listing(found_provider, found)
         return None
 
-    def _linear(self, provider: str | None, name: str, hour: int) -> _Rates | None:
+    def _linear(self, provider: str | None, name: str, hour: int) -> Rates | None:
         listing = self._resolve(provider, name)
         assert listing is not None
         every = {key: value for key, value in vars(_prices_at(listing, hour)).items() if value is not None}
@@ -156,7 +154,7 @@ class PriceBook:
         ]
         if any(value != int(value) for value in scaled):
             return None
-        return _Rates(*(int(value) for value in scaled))
+        return Rates(*(int(value) for value in scaled))
 
 
 def _knows(provider: str) -> bool:
@@ -177,7 +175,7 @@ def _split(usage: Usage) -> tuple[int, int, int, int]:
     return max((usage.input or 0) - cached - written, 0), cached, written, usage.output or 0
 
 
-def _multiply(rates: _Rates, usage: Usage) -> int:
+def _multiply(rates: Rates, usage: Usage) -> int:
     plain, cached, written, output = _split(usage)
     femto = plain * rates.input + cached * rates.cached + written * rates.cache_write + output * rates.output
     return _half_even(femto, FEMTO_PER_NANO)

@@ -43,6 +43,7 @@ KEYS_HELD = Gauge("tokentrail_state_keys", "Keys held in memory", ["stage", "kin
 INTERNAL_ERRORS = Counter(
     "tokentrail_internal_errors_total", "Exceptions out of our own code for one record", ["stage"]
 )
+KEPT = Counter("tokentrail_keep_jobs_total", "Runs of the jobs of `keep`, by how they ended", ["job", "outcome"])
 RESTARTS = Counter("tokentrail_stage_restarts_total", "Stage processes started again by the supervisor", ["stage"])
 
 

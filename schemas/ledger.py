@@ -8,6 +8,8 @@ follows from the log alone, so that reading the tail is enough to go on.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -23,11 +25,19 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """What one range puts into one cell: how many rows, and the root over their leaves (hexadecimal)."""
+    """What one range puts into one cell.
+
+    Attributes:
+        cell: Where.
+        rows: How many rows.
+        root: Over their leaves, hexadecimal.
+        offsets: Which source offsets they have (`pipeline.audit.spans`), so that a missing one can be named.
+    """
 
     cell: Cell
     rows: int
     root: str
+    offsets: str = ""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -48,6 +58,7 @@ class Intent(msgspec.Struct, frozen=True):
         parts: What goes where; a range without parts is done when it is accepted.
         refused: (offset, table) of rows that ClickHouse cannot take; each is a dead letter instead.
         leaf: Version of leaves and roots.
+        erasures: How many erasure requests the writer knew; whose records they name gives bare rows in this range.
     """
 
     range: int
@@ -64,6 +75,7 @@ class Intent(msgspec.Struct, frozen=True):
     gaps: tuple[tuple[int, int], ...] = ()
     refused: tuple[tuple[int, str], ...] = ()
     leaf: int = 1
+    erasures: int = 0
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -87,20 +99,59 @@ class Expiry(msgspec.Struct, frozen=True):
     root: str
 
 
-class Erasure(msgspec.Struct, frozen=True):
-    """Rows that were erased because a person asked; their leaves stay in the roots.
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One row that is lawfully changed or removed: its leaf before, and after (empty: it is gone); hexadecimal."""
+
+    cell: Cell
+    epoch: int
+    offset: int
+    was: str
+    now: str = ""
+
+
+class Erasing(msgspec.Struct, frozen=True):
+    """Rows of finished ranges are about to be changed or removed. The leaves that the roots are over stay, here.
 
     Attributes:
         request: Id of the request.
-        cells: Where rows were deleted.
-        positions: (epoch, offset) of the rows.
-        done: False: about to be deleted.
+        batch: Number of this batch of the request, from 1; with `request` it names the batch.
+        why: A person's right, or a policy that keeps less.
+        changes: Rows, at most a few thousand.
     """
 
     request: str
-    cells: tuple[Cell, ...]
-    positions: tuple[tuple[int, int], ...]
-    done: bool
+    batch: int
+    why: Literal["erasure", "policy"]
+    changes: tuple[Change, ...]
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """The rows of that batch are what its record says they become."""
+
+    request: str
+    batch: int
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A signed head: what the ledger amounted to at one of its offsets, bound to the statement before.
+
+    Attributes:
+        end: Ledger offset that came next.
+        head: The fold's head there.
+        accepted: How many records that counted stood before it.
+        at_ms: Signing time, milliseconds since 1970.
+        previous: SHA-256 of the statement signed before, hexadecimal; empty for the first.
+        key: Id of the public key.
+        signature: Ed25519 over the statement, hexadecimal (`pipeline.audit.heads`).
+    """
+
+    end: int
+    head: str
+    accepted: int
+    at_ms: int
+    previous: str
+    key: str
+    signature: str
 
 
 class State(msgspec.Struct, frozen=True):
@@ -119,6 +170,7 @@ class State(msgspec.Struct, frozen=True):
             stand although their range is not finished.
         open: The range that is owed.
         expiring: Cells that are being dropped: nothing may be put into them.
+        erasing: (request, batch) of lawful changes that are under way.
     """
 
     head: str
@@ -132,6 +184,7 @@ class State(msgspec.Struct, frozen=True):
     reached: int = 0
     open: Intent | None = None
     expiring: tuple[Cell, ...] = ()
+    erasing: tuple[tuple[str, int], ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.ledger.v1"):
@@ -153,4 +206,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema",
     intent: Intent | None = None
     expiring: Expiry | None = None
     expired: Expiry | None = None
-    erased: Erasure | None = None
+    erasing: Erasing | None = None
+    erased: Erased | None = None
+    signed: Signed | None = None

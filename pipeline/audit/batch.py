@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from pipeline.audit.leaves import LEAF_VERSION, leaf, root
+from pipeline.audit import spans
+from pipeline.audit.leaves import LEAF_VERSION, leaf, root, seal, seal_key
 from pipeline.audit.rows import DAY_MS, Row, dead_letter, rows, week
 from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES
 from pipeline.keys import Keys
@@ -31,7 +32,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """The rows of a batch that go into one cell, in position order."""
+    """The rows of a batch that go into one cell, sealed and in position order."""
 
     cell: Cell
     rows: tuple[Row, ...]
@@ -44,7 +45,8 @@ class BatchPart:
 
     def of(self, offsets: Collection[int]) -> BatchPart:
         """Only the rows at some offsets, with their own root."""
-        return part_of(self.cell, [row for row in self.rows if row[OFFSET] in offsets])
+        kept = tuple(row for row in self.rows if row[OFFSET] in offsets)
+        return BatchPart(self.cell, kept, root(leaf(TABLES[self.cell.table], row) for row in kept).hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,17 @@ class Batch:
 
     def ledger_parts(self) -> tuple[Part, ...]:
         """The parts as the ledger names them."""
-        return tuple(Part(part.cell, len(part.rows), part.root) for part in self.parts)
+        return tuple(
+            Part(part.cell, len(part.rows), part.root, spans.write(self.first, part.offsets)) for part in self.parts
+        )
 
 
-def part_of(cell: Cell, found: Sequence[Row]) -> BatchPart:
-    """Rows of one cell with their root."""
+def _sealed(cell: Cell, found: Sequence[Row], key: bytes) -> BatchPart:
+    """Rows of one cell with their seals and root."""
     table = TABLES[cell.table]
-    return BatchPart(cell, tuple(found), root([leaf(table, row) for row in found]).hex())
+    leaves = [leaf(table, row) for row in found]
+    rows = tuple((*row, seal(key, each)) for row, each in zip(found, leaves, strict=True))
+    return BatchPart(cell, rows, root(leaves).hex())
 
 
 def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refused: Refused = ()) -> Batch:
@@ -103,7 +109,7 @@ def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refuse
         slots: At least one, all of one epoch; the first covers `first`.
         first: Source offset at which the range begins.
         input_next: Offset in `llm.calls` after the last record looked at.
-        keys: For the salts of texts.
+        keys: For the salts of texts and the seals of rows.
         refused: (offset, table) of rows that cannot be stored; each such record gets a dead letter.
     """
     counts: Counter[str] = Counter()
@@ -131,8 +137,10 @@ def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refuse
         cell = Cell(table, days, week(day * DAY_MS))
         cells[cell] = sorted(cells[cell] + held, key=itemgetter(OFFSET)) if cell in cells else held
     order = list(TABLES)
+    sealing = seal_key(keys)
     parts = [
-        part_of(cell, cells[cell]) for cell in sorted(cells, key=lambda cell: (order.index(cell.table), *_life(cell)))
+        _sealed(cell, cells[cell], sealing)
+        for cell in sorted(cells, key=lambda cell: (order.index(cell.table), *_life(cell)))
     ]
     return Batch(
         slots=tuple(slots),

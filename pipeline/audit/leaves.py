@@ -2,7 +2,9 @@
 
 A leaf is SHA-256 over a label and the row's values as one MessagePack array in declared order, shortest forms, map
 keys sorted; anybody can compute it again from a row read back. Text enters through its salted commitment only, which
-stays valid when the text is erased. A root is SHA-256 over the leaves of one part of a range in position order.
+stays valid when the text is erased. A root is SHA-256 over the chunks of one part of a range, a chunk SHA-256 over
+`CHUNK` leaves in position order, so that a proof that a row is in it is short. A seal is a keyed hash of the leaf that
+stands in the row itself: who changes a row without the key names it by that.
 
 Must not change: another way to hash is another version beside this one.
 """
@@ -20,11 +22,14 @@ from pipeline.keys import Keys
 from schemas.position import Position
 
 LEAF_VERSION: Final = 1
+LEAF_BYTES: Final = 32
+CHUNK: Final = 64  # leaves
 NO_COMMITMENT: Final = bytes(32)
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _LABELS: Final = {name: f"tokentrail.leaf.v1:{name}\0".encode() for name in TABLES}
 _TEXT_LABEL: Final = b"tokentrail.text.v1\0"
+_CHUNK_LABEL: Final = b"tokentrail.chunk.v1\0"
 _ROOT_LABEL: Final = b"tokentrail.root.v1\0"
 
 
@@ -35,7 +40,31 @@ def leaf(table: Table, row: tuple[Any, ...]) -> bytes:
 
 def root(leaves: Iterable[bytes]) -> bytes:
     """The root (32 bytes) of leaves in position order."""
-    return sha256(_ROOT_LABEL + b"".join(leaves)).digest()
+    return root_of_chunks(chunks(leaves))
+
+
+def chunks(leaves: Iterable[bytes]) -> list[bytes]:
+    """The hashes (32 bytes each) of every `CHUNK` leaves, the last of what is left."""
+    joined = b"".join(leaves)
+    return [
+        sha256(_CHUNK_LABEL + joined[at : at + CHUNK * LEAF_BYTES]).digest()
+        for at in range(0, len(joined), CHUNK * LEAF_BYTES)
+    ]
+
+
+def root_of_chunks(chunks: Iterable[bytes]) -> bytes:
+    """The root (32 bytes) of chunks in their order."""
+    return sha256(_ROOT_LABEL + b"".join(chunks)).digest()
+
+
+def seal(key: bytes, leaf: bytes) -> bytes:
+    """The seal (16 bytes) of a row: BLAKE2b with a key (RFC 7693) over its leaf."""
+    return blake2b(leaf, digest_size=16, key=key).digest()
+
+
+def seal_key(keys: Keys) -> bytes:
+    """The key of seals (32 bytes)."""
+    return keys.derive("seal")
 
 
 def commitment(salt: bytes, input: str, output: str, tool_calls: str, other: Mapping[str, str]) -> bytes:

@@ -15,7 +15,9 @@ A record's steps are taken in this order; if one is not allowed, the whole recor
 |  (all)   | counts add up; no cell twice; none that is expiring                | without parts: finished     |
 | expiring | by anybody who saw all before it; not begun; not in the open range | closed for parts            |
 | expired  | by anybody; the cell is expiring                                   | open for parts again        |
-| erased   | by anybody                                                         | chained, nothing else       |
+| erasing  | by anybody; a new batch; only rows of finished ranges              | their change is lawful      |
+| erased   | by anybody; the batch is under way                                 | the change is made          |
+| signed   | by anybody                                                         | chained, nothing else       |
 
 A mark may move to offset 0 of a later epoch. `head` is SHA-256 over the head before and the accepted record's bytes.
 """
@@ -46,6 +48,9 @@ Reason = Literal[
     "cell_in_use",
     "state_moved",
     "not_expiring",
+    "batch_twice",
+    "not_finished",
+    "not_erasing",
 ]
 
 _GENESIS: Final = b"tokentrail.ledger.v1\0"
@@ -116,7 +121,17 @@ def _steps(state: State, entry: Entry) -> State:
     if entry.expired is not None:
         _require(entry.expired.cell in state.expiring, "not_expiring")
         state = _with(state, expiring=tuple(cell for cell in state.expiring if cell != entry.expired.cell))
-    _require(state is not before or entry.erased is not None, "empty")
+    if entry.erasing is not None:
+        batch = (entry.erasing.request, entry.erasing.batch)
+        _require(batch not in state.erasing, "batch_twice")
+        finished = (state.epoch, state.next)
+        _require(all((change.epoch, change.offset) < finished for change in entry.erasing.changes), "not_finished")
+        state = _with(state, erasing=(*state.erasing, batch))
+    if entry.erased is not None:
+        batch = (entry.erased.request, entry.erased.batch)
+        _require(batch in state.erasing, "not_erasing")
+        state = _with(state, erasing=tuple(each for each in state.erasing if each != batch))
+    _require(state is not before or entry.signed is not None, "empty")
     return state
 
 
@@ -143,14 +158,7 @@ def _intent(state: State, intent: Intent) -> State:
 
 def _continues(open_: Intent, intent: Intent) -> bool:
     """Whether an attempt is the same range again, a cut of it, or the same with more rows refused."""
-    same_start = (intent.epoch, intent.first, intent.input_epoch, intent.input_first, intent.leaf) == (
-        open_.epoch,
-        open_.first,
-        open_.input_epoch,
-        open_.input_first,
-        open_.leaf,
-    )
-    if not same_start:
+    if _start(intent) != _start(open_):
         return False
     if (intent.next, intent.input_next) == (open_.next, open_.input_next):
         more_refused = set(intent.refused) > set(open_.refused)
@@ -161,6 +169,11 @@ def _continues(open_: Intent, intent: Intent) -> bool:
             open_.refused,
         )
     return intent.next < open_.next and intent.input_next <= open_.input_next
+
+
+def _start(intent: Intent) -> tuple[int, ...]:
+    """What every attempt at a range has in common, however it is cut."""
+    return intent.epoch, intent.first, intent.input_epoch, intent.input_first, intent.leaf, intent.erasures
 
 
 def _finished(state: State, intent: Intent) -> State:

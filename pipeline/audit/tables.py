@@ -32,19 +32,33 @@ class Column:
     covered: bool = False
 
 
+# Keyed hash of the leaf, so it is no part of it.
+SEAL: Final = Column("seal", "bytes16", covered=True)
+
+
 @dataclass(frozen=True)
 class Table:
-    """One chained table; a row is a tuple of its columns' values in this order, identity first."""
+    """One chained table; a row is a tuple of its columns' values in this order: identity first, the seal last.
+
+    Attributes:
+        name: In ClickHouse.
+        columns: What is stored.
+        names: Of the columns.
+        leaf_width: How many columns enter the leaf; covered ones and the seal stand behind them.
+        has_text: Whether there are covered ones: the last of the leaf's columns is their commitment.
+    """
 
     name: str
     columns: tuple[Column, ...]
     names: tuple[str, ...] = field(init=False)
     leaf_width: int = field(init=False)
+    has_text: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", (*self.columns, SEAL))
         object.__setattr__(self, "names", tuple(column.name for column in self.columns))
-        covered = [column.covered for column in self.columns]
-        object.__setattr__(self, "leaf_width", covered.index(True) if True in covered else len(covered))
+        object.__setattr__(self, "leaf_width", [column.covered for column in self.columns].index(True))
+        object.__setattr__(self, "has_text", self.leaf_width < len(self.columns) - 1)
 
 
 def _columns(text: str) -> tuple[Column, ...]:

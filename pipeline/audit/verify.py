@@ -199,7 +199,7 @@ class _Audit:
                     self.problem("row_twice", "the position stands more than once", table.name, self.at(epoch, offset))
                     continue
                 last = offset
-                if table.leaf_width < len(row) and commitment(*row[table.leaf_width :]) != row[table.leaf_width - 1]:
+                if table.has_text and commitment(*row[table.leaf_width : -1]) != row[table.leaf_width - 1]:
                     why = "text or salt do not fit the commitment"
                     self.problem("text_changed", why, table.name, self.at(epoch, offset))
                 cell = Cell(table.name, row[RETENTION_DAYS], week(row[RECEIVED_AT]))

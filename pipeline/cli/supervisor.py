@@ -24,7 +24,7 @@ from typing import Final
 
 from pipeline import metrics
 from pipeline.cli.processes import PARENT
-from pipeline.cli.worker import STAGES
+from pipeline.cli.worker import PROCESSES
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Supervisor:
         stages: Which stages.
     """
 
-    def __init__(self, settings: Settings, data: Path | None, stages: Sequence[str] = STAGES) -> None:
+    def __init__(self, settings: Settings, data: Path | None, stages: Sequence[str] = PROCESSES) -> None:
         self._settings = settings
         self._data = data
         self._children = [_Child(stage) for stage in stages]

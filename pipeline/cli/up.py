@@ -92,9 +92,9 @@ def prepare(folder: Path, policy: Path | None, **known: Any) -> Settings:
 
 
 def _stages() -> tuple[str, ...]:
-    from pipeline.cli.worker import STAGES
+    from pipeline.cli.worker import PROCESSES
 
-    return STAGES
+    return PROCESSES
 
 
 def _welcome(at: dict[str, object]) -> str:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-# In the order of the data's path.
+# In the order of the data's path; `keep` works by the clock.
 STAGES: Final = ("measure", "redact", "sink", "guard", "meter", "judge", "act")
+KEEP: Final = "keep"
+PROCESSES: Final = (*STAGES, KEEP)
 
 
 @app.command(epilog="Example: tokentrail worker --stage redact")
 def worker(
-    stage: Annotated[str, typer.Option(help=f"One of {', '.join(STAGES)}, or all.")] = "all",
+    stage: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}, or all.")] = "all",
     data: DataOption = None,
 ) -> None:
     """Run a stage until SIGTERM or Ctrl-C; start as many workers of a stage as there are partitions."""
@@ -39,6 +41,10 @@ def worker(
     from pipeline.transport.runtime import run_stage
 
     end_with_parent()
+    if stage == KEEP:
+        from agents.keep import run
+
+        raise typer.Exit(run(settings))
     raise typer.Exit(run_stage(make(stage, settings), settings))
 
 

@@ -10,7 +10,7 @@ import pytest
 from ledger_model import Model, Process, call, gap, slots, tick
 
 from pipeline.audit.ledger import Follower, accept, encode, genesis
-from schemas.ledger import Cell, Claim, Done, Entry, Erasure, Expiry, Intent, Part, State
+from schemas.ledger import Cell, Change, Claim, Done, Entry, Erased, Erasing, Expiry, Intent, Part, Signed, State
 
 CELL = Cell("calls", 30, "2026-11-16")
 OTHER = Cell("call_content", 7, "2026-11-16")
@@ -143,6 +143,26 @@ def test_nothing_goes_into_a_cell_that_is_expiring(log: Log) -> None:
     assert log.write(intent=following) == "accepted"
 
 
+def test_only_rows_of_finished_ranges_are_lawfully_changed(log: Log) -> None:
+    def change(batch: int, offset: int) -> Erasing:
+        return Erasing("r1", batch, "erasure", (Change(CELL, 1, offset, "ab"),))
+
+    assert log.write("erase", erasing=change(1, 0)) == "not_finished", "its range is open"
+    log.write(done=Done(1, 1))
+    assert log.write("erase", erasing=change(1, 10)) == "not_finished", "it was never announced"
+    assert log.write("erase", erased=Erased("r1", 1)) == "not_erasing"
+    assert log.write("erase", erasing=change(1, 9)) == "accepted"
+    assert log.write("erase", erasing=change(1, 9)) == "batch_twice"
+    assert log.write("other", erased=Erased("r1", 1)) == "accepted", "whoever finds it unfinished finishes it"
+    assert log.write("erase", erased=Erased("r1", 1)) == "not_erasing"
+    assert log.state.erasing == ()
+
+
+def test_a_range_keeps_the_erasures_that_it_was_announced_with(log: Log) -> None:
+    assert log.write(intent=intent(attempt=2, erasures=1)) == "content_differs"
+    assert log.write(intent=intent(attempt=2)) == "accepted"
+
+
 @pytest.mark.parametrize("junk", [b"", b"{}", b"null", b'{"schema": "tokentrail.ledger.v2"}', b"\xff\x00"])
 def test_junk_in_the_log_is_skipped(log: Log, junk: bytes) -> None:
     state, verdict = accept(log.state, 0, junk)
@@ -162,8 +182,7 @@ def test_the_head_depends_on_every_accepted_byte_and_on_the_order() -> None:
         return state.head
 
     claim = encode(Entry(0, "a", 0, genesis(0), claim=Claim("")))
-    first = encode(Entry(0, "x", 1, genesis(0), erased=Erasure("1", (CELL,), (), True)))
-    other = encode(Entry(0, "x", 1, genesis(0), erased=Erasure("2", (CELL,), (), True)))
+    first, other = (encode(Entry(0, "x", 1, genesis(0), signed=Signed(0, "", 0, at, "", "", ""))) for at in (1, 2))
     heads = {
         head(),
         head(claim),

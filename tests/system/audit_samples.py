@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+from pipeline.audit.leaves import leaf, seal, seal_key
+from pipeline.audit.rows import Row, rows
+from pipeline.audit.tables import TABLES
 from pipeline.keys import Keys
 from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Stamp
 from schemas.fact import Fact, Loop
@@ -139,3 +142,8 @@ def one_of_each(first: int = 0, **where: int) -> list[Clean]:
         gap(first + 4, first + 6, **where), feedback(first + 7, **where), evaluation(first + 8, **where),
         heartbeat(first + 9, **where),
     ]  # fmt: skip
+
+
+def stored(record: Clean) -> list[tuple[str, Row]]:
+    """(table, row) as the sink stores them, sealed."""
+    return [(name, (*row, seal(seal_key(KEYS), leaf(TABLES[name], row)))) for name, row in rows(record, KEYS)]

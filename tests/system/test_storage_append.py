@@ -6,10 +6,9 @@ import threading
 import time
 
 import pytest
-from audit_samples import KEYS, call, one_of_each
+from audit_samples import call, one_of_each, stored
 
 from pipeline.audit.leaves import commitment, leaf
-from pipeline.audit.rows import rows
 from pipeline.audit.tables import CALL_CONTENT, CALLS, TABLES
 from pipeline.settings import Settings
 from pipeline.storage import native, reading
@@ -24,7 +23,7 @@ WHOLE = reading.Span(1, 0, 0, 10**9)
 
 
 def block_of(table: str, records: list[Clean], token: str) -> Block:
-    found = [row for record in records for name, row in rows(record, KEYS) if name == table]
+    found = [row for record in records for name, row in stored(record) if name == table]
     return Block(TABLES[table], token, len(found), native.block(TABLES[table], found))
 
 
@@ -45,7 +44,7 @@ def parts(client: Client, table: str) -> list[int]:
 @pytest.mark.parametrize("table", TABLES)
 def test_rows_come_back_as_the_tuples_they_were_made_of(clickhouse: Client, table: str) -> None:
     records = one_of_each()
-    expected = [row for record in records for name, row in rows(record, KEYS) if name == table]
+    expected = [row for record in records for name, row in stored(record) if name == table]
     assert expected, "the sample has a row for every table"
     insert(clickhouse, block_of(table, records, "a"), deadline_ms=soon(clickhouse))
     back = list(reading.rows(clickhouse, TABLES[table], WHOLE))
@@ -56,7 +55,7 @@ def test_rows_come_back_as_the_tuples_they_were_made_of(clickhouse: Client, tabl
                 list(mine) if column.kind in ("words", "texts") else mine
             ), column.name
     if table == "call_content":
-        assert [commitment(*row[8:]) for row in back] == [row[7] for row in back]
+        assert [commitment(*row[8:13]) for row in back] == [row[7] for row in back]
 
 
 def test_the_same_token_lands_once(clickhouse: Client) -> None:
@@ -148,7 +147,7 @@ def test_no_text_reaches_the_query_log_and_no_error_quotes_it(clickhouse: Client
 
 
 def test_a_value_that_does_not_fit_its_column_is_found_before_anything_is_sent() -> None:
-    good, bad = (rows(call(offset, cost_nano_usd=cost), KEYS)[1][1] for offset, cost in ((0, 5), (1, 2**63)))
+    good, bad = (stored(call(offset, cost_nano_usd=cost))[1][1] for offset, cost in ((0, 5), (1, 2**63)))
     with pytest.raises(OverflowError):
         native.block(CALLS, [good, bad])
     assert native.misfits(CALLS, [good, bad, good]) == [1]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from audit_samples import KEYS, awkward, call
+from audit_samples import awkward, call, stored
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from sink_support import Sinks
 
 from pipeline.audit.ledger import encode
-from pipeline.audit.rows import rows
 from pipeline.audit.tables import CALLS, TABLES
 from pipeline.storage import native
 from pipeline.storage.append import Block, insert
@@ -157,7 +156,7 @@ def test_lag_a_forged_row_a_false_ledger_record_and_what_kafka_has_forgotten(sin
     assert report.ok and report.pending == 10, "what is on its way is lag"
     assert [problem.kind for problem in sinks.verify(settled=True).problems] == ["unsettled"]
 
-    (row,) = [row for table, row in rows(awkward(500), KEYS) if table == "calls"]
+    (row,) = [row for table, row in stored(awkward(500)) if table == "calls"]
     block = Block(CALLS, "forged", 1, native.block(CALLS, [row]))
     insert(sinks.client, block, deadline_ms=sinks.client.now_ms() + 5_000)
     follower = sinks.ledger(1)

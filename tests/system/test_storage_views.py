@@ -6,9 +6,8 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from audit_samples import KEYS, NOW, call
+from audit_samples import NOW, call, stored
 
-from pipeline.audit.rows import rows
 from pipeline.audit.tables import TABLES
 from pipeline.storage import native
 from pipeline.storage.append import Block, insert
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.system
 
 def store(client: Client, records: list[Clean]) -> None:
     for name, table in TABLES.items():
-        found = [row for record in records for kind, row in rows(record, KEYS) if kind == name]
+        found = [row for record in records for kind, row in stored(record) if kind == name]
         if found:
             block = Block(table, f"{name}-{records[0].fact.position}", len(found), native.block(table, found))
             insert(client, block, deadline_ms=client.now_ms() + 10_000)

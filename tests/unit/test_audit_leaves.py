@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 import pytest
 
-from pipeline.audit.leaves import NO_COMMITMENT, commitment, leaf, root, salt
+from pipeline.audit.leaves import NO_COMMITMENT, chunks, commitment, leaf, root, root_of_chunks, salt, seal, seal_key
 from pipeline.audit.rows import Row, rows
 from pipeline.audit.tables import CALL_CONTENT, CALLS, HEARTBEATS, TABLES
 from pipeline.keys import Keys
@@ -76,7 +76,7 @@ def test_text_is_bound_by_the_commitment_in_both_rows() -> None:
     first, second = call(input="hello"), call(input="hello!")
     index = CALLS.names.index("content_commitment")
     assert first["calls"][index] == first["call_content"][7] != second["calls"][index]
-    assert commitment(*first["call_content"][8:]) == first["call_content"][7]
+    assert commitment(*first["call_content"][8:13]) == first["call_content"][7]
     assert call()["calls"][index] == NO_COMMITMENT
 
 
@@ -104,3 +104,15 @@ def test_text_cannot_move_from_one_field_to_another() -> None:
 def test_a_root_depends_on_every_leaf_and_on_the_order() -> None:
     one, two = sha256(b"1").digest(), sha256(b"2").digest()
     assert len({root([]), root([one]), root([one, two]), root([two, one]), root([one, one])}) == 5
+
+
+def test_a_root_is_over_chunks_of_64_leaves_by_hand() -> None:
+    leaves = [bytes([number]) * 32 for number in range(65)]
+    first, last = (sha256(b"tokentrail.chunk.v1\0" + b"".join(each)).digest() for each in (leaves[:64], leaves[64:]))
+    assert root(leaves) == sha256(b"tokentrail.root.v1\0" + first + last).digest() == root_of_chunks(chunks(leaves))
+
+
+def test_a_seal_cannot_be_made_without_the_key() -> None:
+    leaf_of_row = sha256(b"row").digest()
+    assert seal(seal_key(KEYS), leaf_of_row) == blake2b(leaf_of_row, digest_size=16, key=KEYS.derive("seal")).digest()
+    assert seal(seal_key(Keys(bytes(32))), leaf_of_row) != seal(seal_key(KEYS), leaf_of_row)

@@ -43,7 +43,7 @@ def test_each_kind_of_record_has_its_tables(record: Clean, tables: list[str]) ->
     found = rows(record, KEYS)
     assert [table for table, _ in found] == tables
     for table, row in found:
-        assert len(row) == len(TABLES[table].columns)
+        assert len(row) == len(TABLES[table].columns) - 1, "all but the seal"
         assert row[:6] == (1, 0, 0, "acme", NOW, 7 if table == "call_content" else 30)
 
 
@@ -55,7 +55,7 @@ def test_every_field_stands_in_the_column_of_its_name() -> None:
             filled[name] = number
     fact = Fact(type="call", position=Position(1, 0, 0), first=0, received_at=NOW, **filled)  # type: ignore[arg-type]
     ((_, row),) = rows(Clean(fact=fact), KEYS)
-    stored = dict(zip(TABLES["calls"].names, row, strict=True))
+    stored = dict(zip(TABLES["calls"].names[:-1], row, strict=True))
     elsewhere = {"score", "rating", "evaluation_name", "label", "about"}
     assert {name: stored[same.get(name, name)] for name in filled.keys() - elsewhere} == {
         name: value for name, value in filled.items() if name not in elsewhere

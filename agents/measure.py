@@ -67,7 +67,7 @@ class Measure:
         epoch = self._context.epochs.current(SOURCE)
         out: list[Outgoing] = []
         types: Counter[str] = Counter()
-        for where, record, last in walk(range, epoch):
+        for where, record, last in walk(range, epoch, self._context.keys):
             if record is None:
                 fact, key = gap_fact(where, last), None
             else:

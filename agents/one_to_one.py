@@ -17,6 +17,8 @@ from pipeline import metrics
 from pipeline.errors import FatalError, PoisonError
 from pipeline.intake.decode import decode
 from pipeline.intake.facts import Where, gap, stub
+from pipeline.intake.replay import replay_of
+from pipeline.keys import Keys
 from pipeline.transport.ranges import Record
 from pipeline.transport.stage import Range, StageContext
 from pipeline.transport.tail import last_records
@@ -63,11 +65,11 @@ class Fuse:
             ) from None
 
 
-def walk(range: Range, epoch: int) -> Iterator[tuple[Where, Record | None, int]]:
+def walk(range: Range, epoch: int, keys: Keys) -> Iterator[tuple[Where, Record | None, int]]:
     """Every source position of a range, in order: (where, record, last offset).
 
     A stretch that Kafka proves to hold no record (retention, transaction markers) comes once, with record None and the
-    last missing offset.
+    last missing offset. `keys` prove which records are replayed ones.
     """
     expected = range.first
     for record in range.records:
@@ -75,7 +77,8 @@ def walk(range: Range, epoch: int) -> Iterator[tuple[Where, Record | None, int]]
             position = Position(epoch, range.partition, expected)
             yield Where(position, range.first, record.timestamp), None, record.offset - 1
         position = Position(epoch, range.partition, record.offset)
-        yield Where(position, range.first, record.timestamp), record, record.offset
+        replay = replay_of(record.headers, record.value, keys)
+        yield Where(position, range.first, record.timestamp, replay), record, record.offset
         expected = record.offset + 1
 
 

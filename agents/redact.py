@@ -88,7 +88,7 @@ class Redact:
             _Entry(Clean(fact=gap_fact(where, last)), None, None)
             if record is None
             else self._draft(record, where, policies)
-            for where, record, last in walk(range, epoch)
+            for where, record, last in walk(range, epoch, self._context.keys)
         ]
         answers = iter(
             await self._redact([(e.draft.fact.tenant, text) for e in entries if e.draft for text in e.draft.texts])
@@ -117,7 +117,8 @@ class Redact:
         if failure is None:
             return made[0]
         fact, path = failure
-        return _Entry(self._maker.stub(fact, record.value or b"", record.headers, path, policies), None, None)
+        value, headers = record.value or b"", record.headers
+        return _Entry(self._maker.stub(fact, value, headers, path, policies, where.replay), None, None)
 
     async def _redact(self, texts: Sequence[tuple[str, str]]) -> Sequence[Redacted]:
         if self._redactor is None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
-Purpose = Literal["pseudonym", "identifier", "route", "fingerprint", "deadletter", "salt", "seal", "sign"]
+Purpose = Literal["pseudonym", "identifier", "route", "fingerprint", "deadletter", "salt", "seal", "sign", "replay"]
 
 ROOT_BYTES: Final = 32
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from schemas.fact import Fact
+from schemas.position import Position
 
 
 class Producer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +71,13 @@ class Dead(msgspec.Struct, frozen=True, omit_defaults=True):
     hash: str = ""
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """The position that a record was made of again, and when the broker took that one (milliseconds since 1970)."""
+
+    of: Position
+    received_at: int
+
+
 class Clean(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.clean.v1"):
     """One clean record; `fact` carries position, identifiers, numbers and money exactly as `measure` would say them."""
 
@@ -79,6 +87,7 @@ class Clean(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema",
     producer: Producer | None = None
     heartbeat: HeartbeatCounts | None = None
     dead: Dead | None = None
+    replay: Replay | None = None
     span: str | None = None
     sources: tuple[str, ...] = ()
     parent: str | None = None

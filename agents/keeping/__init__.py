@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from agents.keeping.janitor import Janitor
 from agents.keeping.job import Job
+from agents.keeping.losses import Losses
 
 
 def jobs() -> list[Job]:
     """Every job, in the order in which they are run when several are due."""
-    return []
+    return [Losses(), Janitor()]

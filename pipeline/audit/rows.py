@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pipeline.audit.leaves import NO_COMMITMENT, commitment, salt
 from pipeline.keys import Keys
-from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer
+from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay
 from schemas.fact import Fact, Loop
 
 Row = tuple[Any, ...]
@@ -36,6 +36,12 @@ def _date(day: int) -> str:
 
 def rows(clean: Clean, keys: Keys) -> list[tuple[str, Row]]:
     """(table, row) for every row of a record, in the order of the inserts."""
+    if clean.replay is None:
+        return _rows(clean, keys)
+    return [*_rows(clean, keys), ("replays", _replay(clean, clean.replay))]
+
+
+def _rows(clean: Clean, keys: Keys) -> list[tuple[str, Row]]:
     fact = clean.fact
     kind = fact.type
     if kind in ("tick", "gap"):
@@ -71,6 +77,12 @@ def dead_letter(clean: Clean, dead: Dead) -> Row:
         producer.instance or "",
         producer.sequence,
     )
+
+
+def _replay(clean: Clean, replay: Replay) -> Row:
+    of = replay.of
+    identity = _identity(clean.fact, clean.stamp.metadata_days)
+    return (*identity, of.epoch, of.partition, of.offset, replay.received_at)
 
 
 def _identity(fact: Fact, days: int) -> Row:

@@ -210,7 +210,36 @@ DEAD_LETTERS: Final = Table(
     ),
 )
 
-# In the order in which a range's inserts are made; dead letters last, because a refused row becomes one.
+REPLAYS: Final = Table(
+    "replays",
+    _columns(
+        _IDENTITY
+        + """
+    uint32: of_epoch of_partition
+    uint64: of_offset
+    ms: of_received_at
+    """
+    ),
+)
+
+# Of one call there may be several, told apart by the number that the ledger gave them.
+REPRICINGS: Final = Table(
+    "repricings",
+    _columns(
+        _IDENTITY
+        + """
+    uint64: repricing
+    ms: repriced_at
+    money: cost_before_usd? cost_usd? list_cost_usd?
+    word: cost_source price_version
+    """
+    ),
+)
+
+# What ranges put rows into, in the order in which a range's inserts are made; dead letters last, because a refused row
+# becomes one.
 TABLES: Final[dict[str, Table]] = {
-    table.name: table for table in (CALL_CONTENT, CALLS, EVALUATIONS, FEEDBACK, HEARTBEATS, DEAD_LETTERS)
+    table.name: table for table in (CALL_CONTENT, CALLS, EVALUATIONS, FEEDBACK, HEARTBEATS, REPLAYS, DEAD_LETTERS)
 }
+# Every chained table: those, and the one that is written beside them.
+CHAINED: Final[dict[str, Table]] = {**TABLES, REPRICINGS.name: REPRICINGS}

@@ -20,7 +20,7 @@ from pipeline.intake.facts import FactMaker, Where
 from pipeline.intake.identify import Identifiers
 from pipeline.intake.texts import Texts, fill
 from pipeline.redaction import Redacted
-from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Stamp
+from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay, Stamp
 from schemas.event import Event, ProducerInfo
 from schemas.fact import Fact
 from schemas.topics import CLEAN_MAX_BYTES
@@ -42,6 +42,7 @@ class Draft:
     templates: dict[str, Any]
     other: dict[str, Any]
     producer: Producer | None
+    replay: Replay | None
     unknown: int
     size_bytes: int
 
@@ -85,7 +86,9 @@ class CleanMaker:
             texts=texts.found,
             templates=templates,
             other=other,
-            producer=self._producer(event.producer, headers),
+            # The dead letter counts for the producer; its number must not come twice.
+            producer=None if where.replay else self._producer(event.producer, headers),
+            replay=where.replay,
             unknown=unknown_fields(value),
             size_bytes=len(value),
         )
@@ -106,6 +109,7 @@ class CleanMaker:
             stamp=draft.stamp,
             content=_content(draft, filled),
             producer=draft.producer,
+            replay=draft.replay,
             heartbeat=_heartbeat(event),
             span=self._who.hashed(tenant, "span", event.span_id),
             parent=self._who.hashed(tenant, "span", event.parent),
@@ -125,7 +129,13 @@ class CleanMaker:
         return clean
 
     def stub(
-        self, fact: Fact, value: bytes, headers: Sequence[tuple[str, bytes]], path: str, policies: Policies
+        self,
+        fact: Fact,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]],
+        path: str,
+        policies: Policies,
+        replay: Replay | None = None,
     ) -> Clean:
         """The clean record of a record that cannot be used: no value of it, only its size and a keyed hash.
 
@@ -137,6 +147,7 @@ class CleanMaker:
             fact=fact,
             stamp=Stamp(metadata_days, text_days, version, self._redaction_version, self._who.version),
             producer=self._producer(None, headers),
+            replay=replay,
             dead=Dead(
                 reason=fact.reason or "unknown",
                 path=path,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.intake.identify import Identifiers, one_of
 from pipeline.intake.texts import strings
 from pipeline.pricing import PriceBook
+from schemas.clean import Replay
 from schemas.event import Event
 from schemas.fact import Fact, Loop
 from schemas.position import Position
@@ -15,11 +16,15 @@ from schemas.vocabulary import ERROR_TYPES, FINISH_REASONS, JUDGEMENTS
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a raw record stands, in which range it is worked on, and when the broker took it (ms since 1970)."""
+    """Where a raw record stands, in which range it is worked on, and when the broker took it (ms since 1970).
+
+    A replayed one also knows what it stands for.
+    """
 
     position: Position
     first: int
     received_at: int
+    replay: Replay | None = None
 
 
 class FactMaker:
@@ -33,7 +38,8 @@ class FactMaker:
         """The fact of one usable event. `loop` is given by `measure` only: fingerprints serve `guard`, not storage."""
         who, tenant = self.identifiers, self.identifiers.tenant(event.tenant)
         usage, error = event.usage, event.error
-        ts = where.received_at if event.ts is None else event.ts
+        replay = where.replay
+        ts = event.ts if event.ts is not None else replay.received_at if replay else where.received_at
         # The book has history: a call is priced as of when it was made, as far as its clock can be believed.
         called_at = min(ts, where.received_at)
         price = self.book.price(event.provider, event.model, event.response_model, usage, event.cost_usd, called_at)
@@ -46,7 +52,8 @@ class FactMaker:
             received_at=where.received_at,
             ts=ts,
             tenant=tenant,
-            backfill=event.backfill,
+            # It is history: it raises no pages.
+            backfill=event.backfill or replay is not None,
             environment=who.readable(tenant, "environment", event.environment),
             team=who.readable(tenant, "team", event.team),
             service=who.readable(tenant, "service", event.service),

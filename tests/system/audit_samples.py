@@ -8,7 +8,7 @@ from pipeline.audit.leaves import leaf, seal, seal_key
 from pipeline.audit.rows import Row, rows
 from pipeline.audit.tables import TABLES
 from pipeline.keys import Keys
-from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Stamp
+from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay, Stamp
 from schemas.fact import Fact, Loop
 from schemas.position import Position
 
@@ -106,12 +106,13 @@ def gap(first: int, last: int, **where: int) -> Clean:
 
 
 def feedback(offset: int, **where: int) -> Clean:
-    """Feedback with a comment."""
+    """Feedback with a comment, processed again."""
     position = Position(where.get("epoch", 1), where.get("partition", 0), offset)
     return Clean(
         fact=Fact("feedback", position, 0, NOW, NOW, tenant="acme", about="00000001", rating=-1.0, label="negative"),
         stamp=Stamp(30, 7),
         content=Content(other={"feedback.comment": "did not help"}),
+        replay=Replay(Position(position.epoch, position.partition, 0), NOW - 5_000),
     )
 
 

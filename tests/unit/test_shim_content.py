@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -65,6 +66,26 @@ def test_mode_hash_keeps_length_and_keyed_hash_of_each_message() -> None:
     assert event["input"][1]["role"] == "tool" and event["input"][1]["hash"] != keyed(SECRET)
     assert event["output"] == [{"role": "assistant", "length": len(SECRET), "hash": keyed(SECRET)}]
     assert event["tool_calls"][0]["result"] == {"length": len(SECRET), "hash": keyed(SECRET)}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda number: {"role": "tool", "tool_call_id": f"call_{number}", "content": SECRET},
+        lambda number: {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": f"t{number}", "content": SECRET}],
+        },
+        lambda number: {"type": "function_call_output", "call_id": f"call_{number}", "output": SECRET},
+    ],
+)
+def test_the_same_result_of_a_tool_has_the_same_hash_at_every_call(result: Callable[[int], dict[str, Any]]) -> None:
+    recorder = Recorder(tenant="acme", content="hash", hash_key=KEY)
+    for number in range(2):
+        recorder.emit({"input": [result(number)]})
+    first, second = (event["input"] for event in recorder.events)
+    assert first == second and first[0]["role"] == "tool"
+    assert SECRET not in json.dumps(first)
 
 
 def test_mode_none_keeps_no_hash_either() -> None:

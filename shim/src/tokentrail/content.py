@@ -30,6 +30,7 @@ _PARTS = {
     "evaluation": frozenset(("name", "score", "label", "call")),
     "retrieval": frozenset(("requested", "hits", "sources")),
 }
+_CALL_IDS = ("tool_call_id", "tool_use_id", "call_id")
 _MAX_ROLE_CHARS = 32
 _MAX_PARAMETER_CHARS = 64
 
@@ -115,13 +116,34 @@ def _stand_in(value: Any, hasher: Hasher) -> dict[str, Any]:
 
 
 def _message(message: Any, hasher: Hasher) -> dict[str, Any]:
-    """Role, length and hash. A message of role and content alone has the hash of its content."""
+    """Role, length and hash. A message of role, content and a call's id has the hash of its content.
+
+    Ids of tool calls are new in every call: with them, the same result twice would not be the same any more.
+    """
     if not isinstance(message, dict):
         return _stand_in(message, hasher)
-    role = message.get("role")
-    rest = {name: value for name, value in message.items() if name != "role"}
+    role = "tool" if _is_result(message) else message.get("role")
+    rest = {name: _without_ids(value) for name, value in message.items() if name not in ("role", *_CALL_IDS)}
     made = _stand_in(rest["content"] if list(rest) == ["content"] else rest, hasher)
     return {"role": role, **made} if isinstance(role, str) and len(role) <= _MAX_ROLE_CHARS else made
+
+
+def _is_result(message: dict[str, Any]) -> bool:
+    """Whether a message brings a tool's result under another role, as some providers have it."""
+    parts = message.get("content")
+    return message.get("type") == "function_call_output" or (
+        isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") == "tool_result" for part in parts)
+    )
+
+
+def _without_ids(value: Any) -> Any:
+    """Content without the ids of tool calls in its parts."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {name: held for name, held in part.items() if name not in _CALL_IDS} if isinstance(part, dict) else part
+        for part in value
+    ]
 
 
 def _tool(call: dict[str, Any], mode: str, hasher: Hasher) -> dict[str, Any]:

@@ -10,9 +10,12 @@ import argparse
 import base64
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
-from infra.embedded.clickhouse_users import USERS, container_users_xml, hash_variable
+from infra.access import readers
+from infra.access.matrix import USERS
+from infra.access.users_xml import container_users_xml, hash_variable
 from infra.embedded.folder import write_private
 from infra.embedded.passwords import sha256_hex
 
@@ -20,8 +23,12 @@ FOLDER = Path(__file__).resolve().parent / "secrets"
 KEY_ROOT_BYTES = 32
 
 
-def prepare(folder: Path) -> list[Path]:
+def prepare(folder: Path, tenants: Mapping[str, str] | None = None) -> list[Path]:
     """Make what is missing in the folder.
+
+    Args:
+        folder: Where secrets are.
+        tenants: Tenants' readers, who need passwords too.
 
     Returns:
         The files that were made.
@@ -39,7 +46,10 @@ def prepare(folder: Path) -> list[Path]:
             made.append(path)
         return path.read_text(encoding="utf-8").strip()
 
-    hashes = {user: sha256_hex(once(f"{user}.password", secrets.token_urlsafe(24) + "\n")) for user in USERS}
+    hashes = {
+        user: sha256_hex(once(f"{user}.password", secrets.token_urlsafe(24) + "\n"))
+        for user in (*USERS, *(tenants or ()))
+    }
     once("key_root", base64.b64encode(secrets.token_bytes(KEY_ROOT_BYTES)).decode() + "\n")
     # The pipeline's container runs as whoever owns these files, so that it can read them and nobody else can.
     lines = [f"TOKENTRAIL_UID={os.getuid()}", f"TOKENTRAIL_GID={os.getgid()}"]
@@ -56,10 +66,13 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Make the secrets of docker-compose.yml, once.")
     parser.add_argument("--users", action="store_true", help="print infra/compose/clickhouse/users.xml and do nothing")
-    if parser.parse_args().users:
-        print(container_users_xml(), end="")
+    parser.add_argument("--readers", type=Path, help='file of tenants\' readers: lines as acme_reader = "acme"')
+    options = parser.parse_args()
+    tenants = readers.load(options.readers) if options.readers else {}
+    if options.users:
+        print(container_users_xml(readers=tenants), end="")
         return
-    made = prepare(FOLDER)
+    made = prepare(FOLDER, tenants)
     for path in made:
         print(f"made {path}")
     print("Next: docker compose --env-file infra/compose/secrets/compose.env up --build")

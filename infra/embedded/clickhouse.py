@@ -13,11 +13,14 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from infra.access import readers
+from infra.access.matrix import OWNER, USERS
+from infra.access.rights import DATABASE
+from infra.access.users_xml import embedded_users_xml
 from infra.embedded import passwords
 from infra.embedded.clickhouse_http import ask
-from infra.embedded.clickhouse_users import OWNER, USERS, embedded_users_xml
-from infra.embedded.errors import UnsupportedPlatform
-from infra.embedded.folder import Folder, write_private
+from infra.embedded.errors import EmbeddedError, UnsupportedPlatform
+from infra.embedded.folder import Folder, told_as_not_writable, write_private
 from infra.embedded.ports import HOST
 
 SERVER_MEMORY_BYTES = 2 * 1024**3
@@ -48,14 +51,26 @@ _CONFIG_XML = """\
 """
 
 
+# clickhouse-local, which the embedded server is, lets everybody read every file of this machine with the function
+# `file`; a server proper asks for a right to do so. A function of ours under the same name comes first.
+_NO_FILE_FUNCTION = "CREATE FUNCTION file AS (path) -> throwIf(1, 'ACCESS_DENIED: nobody reads files here');\n"
+
+
 class ClickHouse:
-    """One ClickHouse server in a data folder."""
+    """One ClickHouse server in a data folder.
+
+    Args:
+        folder: The data folder; tenants' readers stand in its `tenant_readers.toml`.
+        port: Where to listen.
+        database: Database of the installation, which grants are for.
+    """
 
     title = "ClickHouse"
     leashed = False  # the child ties itself to us
 
-    def __init__(self, folder: Folder, port: int) -> None:
+    def __init__(self, folder: Folder, port: int, database: str = DATABASE) -> None:
         self._folder = folder
+        self._database = database
         self.port = port
         self.all_ports: tuple[int, ...] = (port,)
         self._home = folder.clickhouse
@@ -71,14 +86,24 @@ class ClickHouse:
         Raises:
             UnsupportedPlatform: if `chdb-core` is not installed.
             NotWritable: if the folder cannot be written.
+            EmbeddedError: if the tenants' readers cannot be read.
         """
         if importlib.util.find_spec("chdb") is None:
             raise UnsupportedPlatform(
                 "ClickHouse needs the package chdb-core (extra 'embedded'), which is not installed."
             )
-        hashes = {user: passwords.sha256_hex(word) for user, word in passwords.ensure(self._folder, USERS).items()}
+        try:
+            tenants = readers.load(self._folder.root / readers.FILE_NAME)
+        except readers.ReadersError as error:
+            raise EmbeddedError(str(error)) from None
+        words = passwords.ensure(self._folder, (*USERS, *tenants))
+        hashes = {user: passwords.sha256_hex(word) for user, word in words.items()}
         users_file = self._home / "users.xml"
-        write_private(users_file, embedded_users_xml(hashes))
+        write_private(users_file, embedded_users_xml(hashes, self._database, tenants))
+        functions = self._home / "data" / "user_defined"
+        with told_as_not_writable(functions):
+            functions.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(functions / "function_file.sql", _NO_FILE_FUNCTION)
         config = _CONFIG_XML.format(
             host=HOST, port=self.port, users=escape(str(users_file)), memory_bytes=SERVER_MEMORY_BYTES
         )

@@ -15,9 +15,9 @@ import threading
 import time
 from pathlib import Path
 
+from infra.access.matrix import OWNER
 from infra.embedded import passwords
 from infra.embedded.clickhouse_http import ask
-from infra.embedded.clickhouse_users import OWNER
 from infra.embedded.folder import Folder
 from infra.embedded.leash import end_with
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from infra.access.rights import DATABASE
 from infra.embedded import kafka_class_cache, kafka_runtime, passwords, ports, processes, state
 from infra.embedded.child import Child, Server
 from infra.embedded.clickhouse import ClickHouse
@@ -51,6 +52,7 @@ class EmbeddedServers:
         clickhouse_port: likewise.
         kafka: whether Kafka is wanted.
         clickhouse: whether ClickHouse is wanted.
+        database: the database that ClickHouse's users are granted.
         on_progress: gets a sentence for each step of the start.
     """
 
@@ -62,11 +64,13 @@ class EmbeddedServers:
         clickhouse_port: int | None = None,
         kafka: bool = True,
         clickhouse: bool = True,
+        database: str = DATABASE,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
         self._folder = Folder(Path(data_dir).absolute())
         self._asked = {"kafka": kafka_port, "clickhouse": clickhouse_port}
         self._wanted = [name for name, is_wanted in (("kafka", kafka), ("clickhouse", clickhouse)) if is_wanted]
+        self._database = database
         self._tell = on_progress or _say_nothing
         self._lock = FileLock(self._folder.lock_file)
         self._spawner: Spawner | None = None
@@ -207,7 +211,7 @@ class EmbeddedServers:
 
     def _server(self, name: str) -> Server:
         if name == "clickhouse":
-            return ClickHouse(self._folder, self._ports["clickhouse"])
+            return ClickHouse(self._folder, self._ports["clickhouse"], self._database)
         assert self._spawner is not None
         runtime = kafka_class_cache.ensure(kafka_runtime.ensure(self._tell), self._spawner, self._tell)
         return Kafka(self._folder, self._ports["kafka"], self._ports["kafka_controller"], runtime)

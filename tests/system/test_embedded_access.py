@@ -13,11 +13,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from infra.access import sql
+from infra.access.matrix import BY_NAME, ROLES, TABLES, USERS, Role
 from infra.embedded import EmbeddedServers, Endpoints, read_secret
-from infra.embedded.clickhouse_users import AUDITOR_TABLES, AUDITOR_VIEWS, TEXT_TABLES, USERS
 
 pytestmark = pytest.mark.system
-READERS = ("auditor", "investigator", "oncall", "finops")
+READERS = tuple(role.name for role in ROLES if role.is_reader)
+REASON = {"log_comment": "reason=case 17 of the works council"}
 DENIED = "ACCESS_DENIED"
 
 
@@ -41,21 +43,30 @@ def clients(endpoints: Endpoints) -> Iterator[dict[str, Client]]:
     clients = {user: login(endpoints, user) for user in USERS}
     owner = clients["pipeline"]
     owner.command("CREATE DATABASE tokentrail")
-    for table in (*AUDITOR_TABLES, *TEXT_TABLES):
-        owner.command(f"CREATE TABLE tokentrail.{table} (id UInt32, text String) ENGINE = MergeTree ORDER BY id")
-        owner.command(f"INSERT INTO tokentrail.{table} VALUES (1, 'x')")
-    for view in AUDITOR_VIEWS:
-        owner.command(f"CREATE VIEW tokentrail.{view} AS SELECT id FROM tokentrail.calls")
+    columns = "id UInt32, text String, tenant String, received_at DateTime, retention_days UInt16, epoch UInt32"
+    columns += ", partition UInt32, offset UInt64, retention_date Date MATERIALIZED today()"
+    for table in TABLES:
+        if not table.is_view:
+            owner.command(f"CREATE TABLE tokentrail.{table.name} ({columns}) ENGINE = MergeTree ORDER BY id")
+            owner.command(f"INSERT INTO tokentrail.{table.name} (id, text, tenant) VALUES (1, 'x', 'acme')")
+    for table in TABLES:
+        if table.is_view:
+            owner.command(f"CREATE VIEW tokentrail.{table.name} AS SELECT id FROM tokentrail.calls")
     owner.command("SYSTEM FLUSH LOGS")  # the query log's table appears with its first rows
     yield clients
     for client in clients.values():
         client.close()
 
 
-@pytest.mark.parametrize("user", READERS)
-def test_a_reader_reads_the_records_and_the_views(clients: dict[str, Client], user: str) -> None:
-    for name in (*AUDITOR_TABLES, *AUDITOR_VIEWS):
-        assert clients[user].query(f"SELECT count() FROM tokentrail.{name}").result_rows == [(1,)], name
+@pytest.mark.parametrize("role", [role for role in ROLES if role.is_reader], ids=lambda role: role.name)
+def test_a_reader_reads_what_the_matrix_says_and_nothing_else(clients: dict[str, Client], role: Role) -> None:
+    for name, table in BY_NAME.items():
+        query = f"SELECT count() FROM tokentrail.{name}"
+        if table.holds in role.reads:
+            assert clients[role.name].query(query, settings=REASON).result_rows == [(1,)], name
+        else:
+            with pytest.raises(DatabaseError, match=DENIED):
+                clients[role.name].query(query, settings=REASON)
 
 
 @pytest.mark.parametrize("user", [user for user in READERS if user != "investigator"])
@@ -76,15 +87,30 @@ def test_a_reader_is_refused_the_text_by_every_way(clients: dict[str, Client], u
         clients[user].query(query)
 
 
-def test_the_investigator_reads_the_text(clients: dict[str, Client]) -> None:
-    assert clients["investigator"].query("SELECT text FROM tokentrail.call_content").result_rows == [("x",)]
+def test_the_investigator_reads_the_text_when_it_says_why(clients: dict[str, Client]) -> None:
+    query = "SELECT text FROM tokentrail.call_content"
+    assert clients["investigator"].query(query, settings=REASON).result_rows == [("x",)]
+    for comment in ("", "reason=", "reason=        ", "reason=short", "because"):
+        for what in ("text", "count()", "1"):
+            with pytest.raises(DatabaseError, match="Reading text needs a reason"):
+                clients["investigator"].query(
+                    f"SELECT {what} FROM tokentrail.call_content", settings={"log_comment": comment}
+                )
+
+
+@pytest.mark.parametrize("user", READERS)
+@pytest.mark.parametrize("setting", ["log_queries", "log_queries_probability", "log_queries_min_query_duration_ms"])
+def test_nobody_reads_unseen(clients: dict[str, Client], user: str, setting: str) -> None:
+    value = 1 if setting == "log_queries_min_query_duration_ms" else 0
+    with pytest.raises(DatabaseError, match="should not be changed"):
+        clients[user].query(f"SELECT 1 SETTINGS {setting} = {value}")
 
 
 @pytest.mark.parametrize("user", READERS)
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO tokentrail.calls VALUES (2, 'y')",
+        "INSERT INTO tokentrail.calls (id) VALUES (2)",
         "ALTER TABLE tokentrail.calls DROP PARTITION tuple()",
         "ALTER TABLE tokentrail.calls DELETE WHERE 1",
         "DROP TABLE tokentrail.calls",
@@ -98,15 +124,59 @@ def test_a_reader_changes_nothing(clients: dict[str, Client], user: str, stateme
     assert clients["pipeline"].query("SELECT count() FROM tokentrail.calls").result_rows == [(1,)]
 
 
-@pytest.mark.parametrize(
-    "statement", ["DROP TABLE tokentrail.feedback", "TRUNCATE TABLE tokentrail.feedback", "KILL QUERY WHERE 1"]
-)
-def test_ingest_adds_rows_and_removes_none(clients: dict[str, Client], statement: str) -> None:
-    before = clients["ingest"].query("SELECT count() FROM tokentrail.feedback").result_rows[0][0]
-    clients["ingest"].insert("tokentrail.feedback", [[before + 1, "y"]], column_names=["id", "text"])
+CHANGES = (
+    "DROP TABLE {}", "TRUNCATE TABLE {}", "ALTER TABLE {} DELETE WHERE 1", "ALTER TABLE {} DROP PARTITION tuple()",
+    "ALTER TABLE {} UPDATE text = 'z' WHERE 1", "OPTIMIZE TABLE {} FINAL", "KILL QUERY WHERE 1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+@pytest.mark.parametrize(("user", "table"), [("ingest", "feedback"), ("archive", "windows")])
+def test_a_stage_adds_rows_to_its_tables_and_removes_and_changes_none(
+    clients: dict[str, Client], user: str, table: str, statement: str
+) -> None:
+    owner, count = clients["pipeline"], f"SELECT count() FROM tokentrail.{table}"
+    before = owner.query(count).result_rows[0][0]
+    clients[user].command(f"INSERT INTO tokentrail.{table} (id, tenant) VALUES ({before + 1}, 'acme')")
     with pytest.raises(DatabaseError, match=DENIED):
-        clients["ingest"].command(statement)
-    assert clients["ingest"].query("SELECT count() FROM tokentrail.feedback").result_rows == [(before + 1,)]
+        clients[user].command(statement.format(f"tokentrail.{table}"))
+    assert owner.query(count).result_rows == [(before + 1,)]
+
+
+@pytest.mark.parametrize(
+    ("user", "query"),
+    [
+        ("ingest", "INSERT INTO tokentrail.windows (id) VALUES (9)"),
+        ("ingest", "INSERT INTO tokentrail.ledger (id) VALUES (9)"),
+        ("ingest", "SELECT text FROM tokentrail.calls"),
+        ("ingest", "SELECT text FROM tokentrail.call_content"),
+        ("ingest", "SELECT count() FROM tokentrail.windows"),
+        ("ingest", "SELECT query FROM system.query_log"),
+        ("archive", "INSERT INTO tokentrail.calls (id) VALUES (9)"),
+        ("archive", "SELECT id FROM tokentrail.windows"),
+        ("archive", "SELECT id FROM tokentrail.calls"),
+        ("custodian", "DROP TABLE tokentrail.calls"),
+        ("custodian", "CREATE TABLE tokentrail.copy (id UInt32) ENGINE = MergeTree ORDER BY id"),
+        ("custodian", "ALTER TABLE tokentrail.calls DROP COLUMN text"),
+        ("custodian", "GRANT SELECT ON tokentrail.calls TO ingest"),
+    ],
+)
+def test_a_stage_is_refused_what_is_not_its_own(clients: dict[str, Client], user: str, query: str) -> None:
+    with pytest.raises(DatabaseError, match=DENIED):
+        clients[user].command(query)
+
+
+def test_the_sink_counts_positions_and_the_custodian_drops_and_changes(clients: dict[str, Client]) -> None:
+    ((count, *_),) = clients["ingest"].query("SELECT count(), max(offset) FROM tokentrail.call_content").result_rows
+    assert count == 1
+    for statement in (
+        "INSERT INTO tokentrail.late_events (id, tenant) VALUES (7, 'acme')",
+        "ALTER TABLE tokentrail.late_events UPDATE text = 'z' WHERE id = 7",
+        "ALTER TABLE tokentrail.late_events DELETE WHERE id = 7",
+        "ALTER TABLE tokentrail.late_events DROP PARTITION tuple()",
+    ):
+        clients["custodian"].command(statement)
+    assert clients["custodian"].query("SELECT count() FROM tokentrail.late_events").result_rows == [(0,)]
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -114,6 +184,9 @@ def test_ingest_adds_rows_and_removes_none(clients: dict[str, Client], statement
     "query",
     [
         "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT file('/etc/passwd')",
+        "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
+        "SELECT * FROM python('x')",
         "SELECT * FROM url('http://127.0.0.1:1/', LineAsString)",
         "CREATE USER mallory",
         "GRANT SELECT ON *.* TO auditor",
@@ -124,8 +197,19 @@ def test_ingest_adds_rows_and_removes_none(clients: dict[str, Client], statement
     ],
 )
 def test_nobody_leaves_the_database(clients: dict[str, Client], user: str, query: str) -> None:
-    with pytest.raises(DatabaseError, match=rf"{DENIED}|READONLY"):
+    with pytest.raises(DatabaseError, match=rf"{DENIED}|READONLY|FUNCTION_NOT_ALLOWED"):
         clients[user].command(query)
+
+
+def test_the_sql_for_other_servers_is_sql(clients: dict[str, Client]) -> None:
+    readers = {"acme_reader": "acme", "odd_reader": "it's \\ odd"}
+    lines = sql.statements(readers=readers, password_hashes={"auditor": "ab" * 32}, user_prefix="staging_")
+    assert len(lines) > 100
+    escaped = [line.replace("\\", "\\\\").replace("'", "\\'") for line in lines]
+    formatted = clients["auditor"].query(
+        "SELECT formatQuerySingleLine(line) FROM (SELECT arrayJoin(['" + "', '".join(escaped) + "']) AS line)"
+    )
+    assert len(formatted.result_rows) == len(lines)
 
 
 def test_the_owner_does_what_migrations_and_retention_need(clients: dict[str, Client]) -> None:

@@ -1,4 +1,4 @@
-"""The control (`tokentrail.control.v1`): switches, budgets, policies, price books, keys and epochs on `llm.controls`.
+"""The control (`tokentrail.control.v1`): switches, budgets, policies, holds, prices, keys and epochs on `llm.controls`.
 
 The topic is compacted: a record's Kafka key names what it replaces. Versioned kinds carry the version in the key, so
 that compaction keeps every version. A release is a record, never a tombstone.
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules"]
+ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold"]
 
 # A version takes effect this long after its append time, so that every stage has read it by then.
 EFFECT_DELAY_MS = 30_000

@@ -99,6 +99,26 @@ class Expiry(msgspec.Struct, frozen=True):
     root: str
 
 
+class Held(msgspec.Struct, frozen=True):
+    """Rows of this source partition that outlive their cell in `held_<table>`, or that are let go there.
+
+    Attributes:
+        cell: Whose end they outlive.
+        epoch: Incarnation of the raw topic.
+        first: What `offsets` counts from.
+        rows: How many.
+        offsets: Their source offsets (`pipeline.audit.spans`).
+        holds: Ids of the legal holds in force.
+    """
+
+    cell: Cell
+    epoch: int
+    first: int
+    rows: int
+    offsets: str
+    holds: tuple[str, ...] = ()
+
+
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """One row that is lawfully changed or removed: its leaf before, and after (empty: it is gone); hexadecimal."""
 
@@ -206,6 +226,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema",
     intent: Intent | None = None
     expiring: Expiry | None = None
     expired: Expiry | None = None
+    held: Held | None = None
+    released: Held | None = None
     erasing: Erasing | None = None
     erased: Erased | None = None
     signed: Signed | None = None

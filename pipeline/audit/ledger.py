@@ -15,6 +15,8 @@ A record's steps are taken in this order; if one is not allowed, the whole recor
 |  (all)   | counts add up; no cell twice; none that is expiring                | without parts: finished     |
 | expiring | by anybody who saw all before it; not begun; not in the open range | closed for parts            |
 | expired  | by anybody; the cell is expiring                                   | open for parts again        |
+| held     | by anybody; the cell is expiring                                   | rows that outlive it        |
+| released | by anybody                                                         | such rows may go            |
 | erasing  | by anybody; a new batch; only rows of finished ranges              | their change is lawful      |
 | erased   | by anybody; the batch is under way                                 | the change is made          |
 | signed   | by anybody                                                         | chained, nothing else       |
@@ -121,6 +123,8 @@ def _steps(state: State, entry: Entry) -> State:
     if entry.expired is not None:
         _require(entry.expired.cell in state.expiring, "not_expiring")
         state = _with(state, expiring=tuple(cell for cell in state.expiring if cell != entry.expired.cell))
+    if entry.held is not None:
+        _require(entry.held.cell in before.expiring, "not_expiring")
     if entry.erasing is not None:
         batch = (entry.erasing.request, entry.erasing.batch)
         _require(batch not in state.erasing, "batch_twice")
@@ -131,7 +135,8 @@ def _steps(state: State, entry: Entry) -> State:
         batch = (entry.erased.request, entry.erased.batch)
         _require(batch in state.erasing, "not_erasing")
         state = _with(state, erasing=tuple(each for each in state.erasing if each != batch))
-    _require(state is not before or entry.signed is not None, "empty")
+    chained = (entry.held, entry.released, entry.signed)
+    _require(state is not before or any(step is not None for step in chained), "empty")
     return state
 
 

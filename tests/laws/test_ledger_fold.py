@@ -10,7 +10,7 @@ import pytest
 from ledger_model import Model, Process, call, gap, slots, tick
 
 from pipeline.audit.ledger import Follower, accept, encode, genesis
-from schemas.ledger import Cell, Change, Claim, Done, Entry, Erased, Erasing, Expiry, Intent, Part, Signed, State
+from schemas.ledger import Cell, Change, Claim, Done, Entry, Erased, Erasing, Expiry, Held, Intent, Part, Signed, State
 
 CELL = Cell("calls", 30, "2026-11-16")
 OTHER = Cell("call_content", 7, "2026-11-16")
@@ -78,6 +78,7 @@ def test_done_and_the_next_intent_are_one_record(log: Log) -> None:
         ({"claim": Claim("somebody")}, "owner_changed"),
         ({"expiring": Expiry(CELL, 8, "")}, "cell_in_use"),
         ({"expired": Expiry(OTHER, 8, "")}, "not_expiring"),
+        ({"held": Held(OTHER, 1, 0, 1, "rAAE=")}, "not_expiring"),
         ({}, "empty"),
     ],
 )
@@ -141,6 +142,18 @@ def test_nothing_goes_into_a_cell_that_is_expiring(log: Log) -> None:
     assert log.write(intent=following) == "cell_expiring"
     assert log.write("retention", expired=Expiry(CELL, 8, "ab")) == "accepted"
     assert log.write(intent=following) == "accepted"
+
+
+def test_rows_outlive_a_cell_only_while_it_is_expiring_and_are_let_go_at_any_time(log: Log) -> None:
+    kept = Held(OTHER, 1, 0, 1, "rAAE=", ("h1",))
+    assert log.write("retention", expiring=Expiry(OTHER, 8, "ab")) == "accepted"
+    before = log.state
+    assert log.write("retention", held=kept) == "accepted"
+    assert log.state.head != before.head, "it is chained"
+    assert msgspec.structs.replace(log.state, head=before.head, accepted=before.accepted) == before
+    assert log.write("retention", expired=Expiry(OTHER, 8, "ab")) == "accepted"
+    assert log.write("retention", held=kept) == "not_expiring"
+    assert log.write("retention", released=kept) == "accepted"
 
 
 def test_only_rows_of_finished_ranges_are_lawfully_changed(log: Log) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from pipeline.audit.positions import Mark
-from pipeline.detection.judging import Judge, Rules
+from pipeline.detection.judging import Judge
 from pipeline.detection.loops import LoopWatch
+from pipeline.detection.recipes import Rules
 from pipeline.windows.partials import PartialFold, by_tenant
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact

@@ -17,10 +17,10 @@ from typing import Final
 
 import msgspec
 
-from pipeline.detection.cost_spike import NANO, Bound, CostSpike, Scene
-from pipeline.detection.latency_p95 import LatencyP95
+from pipeline.detection.causes import also_slow, slow_provider, stands
+from pipeline.detection.cost_spike import NANO, Scene
 from pipeline.detection.lifecycle import Case, close, step
-from pipeline.detection.price_unknown import PriceUnknown
+from pipeline.detection.recipes import Rules
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows.closing import Closing, ClosingState
 from pipeline.windows.keys import ORDER, subject
@@ -33,53 +33,8 @@ from schemas.window import Windows
 
 # The watermark may jump (a quiet system without ticks): only this many minutes are judged one by one.
 LONGEST_STEP: Final = 180
-# A child's finding waits this long for its parent's, which has more calls to stand on and so is usually first.
-CHILD_HOLD_MS: Final = 600_000
 # Minutes between thorough looks at a key's cost.
 THOROUGH_EVERY: Final = 5
-# So long a finding still explains others after its resolution: the longest window, and what it takes to clear.
-STANDS_MS: Final = (LENGTHS[-1] + 30) * MINUTE_MS
-
-
-_HELD_COST: Final = Life("cost.spike", 1, hold_ms=CHILD_HOLD_MS)
-_COST: Final = CostSpike()
-# What one feature costs hangs on fewer calls than what a tenant costs.
-_FEATURE_COST: Final = CostSpike(life=_HELD_COST, least_excess_usd=0.25, least_expected_calls=30.0)
-# One person's use comes in bursts: no habit of the day, and a burst must be far beyond every earlier one.
-_USER_COST: Final = CostSpike(
-    life=_HELD_COST,
-    same_hour=(),
-    busiest_hour=Bound(60, 4.0, 6.0),
-    per_call=Bound(60, 4.0, 6.0),
-    warm_up_hours=6,
-    least_calls=30,
-    least_excess_usd=1.0,
-)
-_LATENCY: Final = LatencyP95()
-_FEATURE_LATENCY: Final = LatencyP95(
-    life=Life("latency.p95", 1, hold_ms=CHILD_HOLD_MS, clear_ms=900_000), least_calls=30, least_slow=5
-)
-_PRICE: Final = PriceUnknown()
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The recipes in force."""
-
-    cost: CostSpike = _COST
-    feature_cost: CostSpike = _FEATURE_COST
-    user_cost: CostSpike = _USER_COST
-    latency: LatencyP95 = _LATENCY
-    feature_latency: LatencyP95 = _FEATURE_LATENCY
-    price: PriceUnknown = _PRICE
-
-    def cost_of(self, key: Key) -> CostSpike | None:
-        """The recipe for a key's cost."""
-        return {"tenant": self.cost, "feature": self.feature_cost, "user": self.user_cost}.get(key[0])
-
-    def latency_of(self, key: Key) -> LatencyP95 | None:
-        """The recipe for a key's latency."""
-        return {"provider": self.latency, "feature": self.feature_latency}.get(key[0])
 
 
 @dataclass(slots=True)
@@ -207,7 +162,7 @@ class Judge:
         if finding is None and case is None:
             return
         parent = ("cost.spike", ("tenant", key[1]))
-        if key[0] != "tenant" and self._stands(parent, now_ms):
+        if key[0] != "tenant" and stands(self.cases.get(parent), now_ms):
             if finding is not None:
                 timeline.flagged[minute // HOUR_MINUTES] = True
             self._superseded(("cost.spike", key), self.cases[parent], now_ms, verdict)
@@ -233,13 +188,13 @@ class Judge:
         )
         if finding is None and case is None:
             return
-        parent = self._slow_provider(key, minute, now_ms) if not firing else None
+        parent = slow_provider(self.cases, self.store, key, minute, now_ms) if not firing else None
         if parent is not None:
             self.cases.pop(("latency.p95", key), None)
             if finding is not None:
                 timeline.flagged[minute // HOUR_MINUTES] = True
             if key[0] == "provider" and finding is not None:
-                self._also(parent, timeline, finding, now_ms, verdict)
+                verdict.anomalies += also_slow(parent, key[2], finding, now_ms)
             return
         self._step(rule.life, timeline, finding, now_ms, verdict)
 
@@ -281,13 +236,6 @@ class Judge:
 
     # -- one cause, one finding
 
-    def _stands(self, name: tuple[str, Key], now_ms: int) -> bool:
-        """Whether a finding is open, or was until lately: its children's windows still hold what it was about."""
-        case = self.cases.get(name)
-        if case is None or case.last is None:
-            return False
-        return case.state in ("open", "accepted") or now_ms - case.since < STANDS_MS
-
     def _superseded(self, name: tuple[str, Key], parent: Case, now_ms: int, verdict: Verdict) -> None:
         case = self.cases.pop(name, None)
         if case is not None and case.firing and parent.last is not None:
@@ -298,47 +246,6 @@ class Judge:
     def _close_children(self, tenant: Key, parent: Case, now_ms: int, verdict: Verdict) -> None:
         for name in sorted(n for n in self.cases if n[0] == "cost.spike" and n[1] != tenant and n[1][1] == tenant[1]):
             self._superseded(name, parent, now_ms, verdict)
-
-    def _slow_provider(self, key: Key, minute: int, now_ms: int) -> Case | None:
-        """The open finding that explains why this key is slow."""
-        for (rule, other), case in self.cases.items():
-            if rule != "latency.p95" or other[0] != "provider" or other == key or case.last is None:
-                continue
-            if not self._stands((rule, other), now_ms):
-                continue
-            if key[0] == "provider":
-                if other[1] == key[1] and case.firing:
-                    return case
-            elif self._uses(key, other, minute):
-                return case
-        return None
-
-    def _uses(self, feature: Key, provider: Key, minute: int) -> bool:
-        timeline = self.store.timelines.get(("model", *feature[1:], *provider[1:]))
-        if timeline is None:
-            return False
-        timeline.seek(minute)
-        return timeline.calls[-1] > 0
-
-    def _also(self, parent: Case, timeline: Timeline, finding: Finding, now_ms: int, verdict: Verdict) -> None:
-        """A provider's further model is slow too: say so in the finding that is open."""
-        assert parent.last is not None
-        model = timeline.key[2]
-        also: dict[str, float] = parent.last.details.get("also", {})
-        if model in also:
-            return
-        named = {**also, model: round(finding.ratio or 0.0, 2)}
-        parent.last = msgspec.structs.replace(
-            parent.last,
-            state="update",
-            revision=parent.last.revision + 1,
-            detected_at=now_ms,
-            details={**parent.last.details, "also": named},
-            why=f"{parent.last.why.split(' Slow too:')[0]} Slow too: "
-            + ", ".join(f"{name} ({ratio:.1f} times)" for name, ratio in named.items())
-            + ".",
-        )
-        verdict.anomalies.append(parent.last)
 
     def _explain(self, timeline: Timeline, finding: Finding, anomaly: Anomaly) -> Anomaly:
         """Name the features with the largest part in a tenant's cost."""

@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.audit.positions import Mark
 from pipeline.detection.cost_spike import Bound, CostSpike
-from pipeline.detection.judging import Judge, JudgeState, Rules
+from pipeline.detection.judging import Judge, JudgeState
 from pipeline.detection.loops import LoopWatch, WatchState
+from pipeline.detection.recipes import Rules
 from pipeline.windows.partials import FoldState, PartialFold
 from pipeline.windows.rolling import Store
 from schemas.anomaly import Anomaly

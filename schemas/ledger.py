@@ -152,6 +152,35 @@ class Erased(msgspec.Struct, frozen=True):
     batch: int
 
 
+class Repricing(msgspec.Struct, frozen=True):
+    """Rows of `repricings` that are about to be inserted, in one block, so that all of them will stand or none.
+
+    Attributes:
+        number: Of this partition's repricings, from 1.
+        epoch: Incarnation of the raw topic.
+        first: What `part.offsets` counts from.
+        next: Source offset after the last of them.
+        part: What goes where.
+        price_version: Of the price book.
+        deadline_ms: Server time after which ClickHouse refuses the insert.
+    """
+
+    number: int
+    epoch: int
+    first: int
+    next: int
+    part: Part
+    price_version: str
+    deadline_ms: int
+
+
+class Repriced(msgspec.Struct, frozen=True):
+    """What became of the open repricing: its rows stand, or none does and none will."""
+
+    number: int
+    landed: bool
+
+
 class Signed(msgspec.Struct, frozen=True):
     """A signed head: what the ledger amounted to at one of its offsets, bound to the statement before.
 
@@ -191,6 +220,8 @@ class State(msgspec.Struct, frozen=True):
         open: The range that is owed.
         expiring: Cells that are being dropped: nothing may be put into them.
         erasing: (request, batch) of lawful changes that are under way.
+        repricings: Number of the last repricing.
+        repricing: The one whose rows may stand or not.
     """
 
     head: str
@@ -205,6 +236,8 @@ class State(msgspec.Struct, frozen=True):
     open: Intent | None = None
     expiring: tuple[Cell, ...] = ()
     erasing: tuple[tuple[str, int], ...] = ()
+    repricings: int = 0
+    repricing: Repricing | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.ledger.v1"):
@@ -230,4 +263,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema",
     released: Held | None = None
     erasing: Erasing | None = None
     erased: Erased | None = None
+    repriced: Repriced | None = None
+    repricing: Repricing | None = None
     signed: Signed | None = None

@@ -19,6 +19,8 @@ A record's steps are taken in this order; if one is not allowed, the whole recor
 | released | by anybody                                                         | such rows may go            |
 | erasing  | by anybody; a new batch; only rows of finished ranges              | their change is lawful      |
 | erased   | by anybody; the batch is under way                                 | the change is made          |
+| repriced | by anybody; names the open repricing                               | its rows stand, or none     |
+| repricing| by anybody; none open; the next number; only finished positions    | it is open                  |
 | signed   | by anybody                                                         | chained, nothing else       |
 
 A mark may move to offset 0 of a later epoch. `head` is SHA-256 over the head before and the accepted record's bytes.
@@ -32,7 +34,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from schemas.ledger import Cell, Entry, Intent, State
+from schemas.ledger import Cell, Entry, Intent, Repricing, State
 
 Reason = Literal[
     "accepted",
@@ -53,6 +55,8 @@ Reason = Literal[
     "batch_twice",
     "not_finished",
     "not_erasing",
+    "repricing_open",
+    "not_repricing",
 ]
 
 _GENESIS: Final = b"tokentrail.ledger.v1\0"
@@ -119,6 +123,7 @@ def _steps(state: State, entry: Entry) -> State:
         _require(entry.state.accepted == before.accepted, "state_moved")
         _require(cell not in state.expiring, "cell_expiring")
         _require(state.open is None or cell not in _cells(state.open), "cell_in_use")
+        _require(state.repricing is None or cell != state.repricing.part.cell, "cell_in_use")
         state = _with(state, expiring=(*state.expiring, cell))
     if entry.expired is not None:
         _require(entry.expired.cell in state.expiring, "not_expiring")
@@ -135,9 +140,23 @@ def _steps(state: State, entry: Entry) -> State:
         batch = (entry.erased.request, entry.erased.batch)
         _require(batch in state.erasing, "not_erasing")
         state = _with(state, erasing=tuple(each for each in state.erasing if each != batch))
+    if entry.repriced is not None:
+        repricing = state.repricing
+        _require(repricing is not None and entry.repriced.number == repricing.number, "not_repricing")
+        state = _with(state, repricing=None)
+    if entry.repricing is not None:
+        state = _repricing(state, entry.repricing)
     chained = (entry.held, entry.released, entry.signed)
     _require(state is not before or any(step is not None for step in chained), "empty")
     return state
+
+
+def _repricing(state: State, repricing: Repricing) -> State:
+    _require(state.repricing is None, "repricing_open")
+    _require(repricing.number == state.repricings + 1, "not_next")
+    _require((repricing.epoch, repricing.next) <= (state.epoch, state.next), "not_finished")
+    _require(repricing.part.cell not in state.expiring, "cell_expiring")
+    return _with(state, repricings=repricing.number, repricing=repricing)
 
 
 def _intent(state: State, intent: Intent) -> State:

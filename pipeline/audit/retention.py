@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline.audit.ledger import Follower, Verdict
 from pipeline.audit.rows import DAY_MS
-from schemas.ledger import Cell, Expiry
+from schemas.ledger import Cell, Expiry, Part
 
 WEEK_DAYS: Final = 7
 _LABEL: Final = b"tokentrail.expiry.v1\0"
@@ -44,18 +44,23 @@ class Holdings:
 
     def fold(self, offset: int, value: bytes) -> Verdict:
         """Fold the next record."""
-        open_ = self.follower.state.open
+        open_, repricing = self.follower.state.open, self.follower.state.repricing
         verdict = self.follower.fold(offset, value)
         entry = verdict.entry
         if verdict.accepted and entry is not None:
             if entry.done is not None and open_ is not None:
                 for part in open_.parts:
-                    self._rows[part.cell] += part.rows
-                    self._roots.setdefault(part.cell, []).append(part.root)
+                    self._add(part)
+            if entry.repriced is not None and entry.repriced.landed and repricing is not None:
+                self._add(repricing.part)
             if entry.expired is not None:
                 self._rows.pop(entry.expired.cell, None)
                 self._roots.pop(entry.expired.cell, None)
         return verdict
+
+    def _add(self, part: Part) -> None:
+        self._rows[part.cell] += part.rows
+        self._roots.setdefault(part.cell, []).append(part.root)
 
     def expiry(self, cell: Cell) -> Expiry:
         """How a cell ends: its rows, and SHA-256 over its parts' roots in the order in which they were finished."""

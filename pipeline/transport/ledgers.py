@@ -10,9 +10,15 @@ LEDGER = "ledger"
 
 
 def state_before(reader: Reader, partition: int, offset: int) -> State | None:
-    """The state after every record below `offset`; None when there is none that says so.
+    """The state after every record below `offset`; None when nothing says it. Raises as `follower_before`."""
+    follower = follower_before(reader, partition, offset)
+    return None if follower is None else follower.state
 
-    The last record carries what its writer had folded, so that only what came after that is read.
+
+def follower_before(reader: Reader, partition: int, offset: int) -> Follower | None:
+    """A follower that has folded every record below `offset`; None when the last one is unreadable or there is none.
+
+    That record carries what its writer had folded, so that only what came after that is read.
 
     Raises:
         RetryableError: Kafka does not answer.
@@ -23,5 +29,5 @@ def state_before(reader: Reader, partition: int, offset: int) -> State | None:
             return None
         for later in reader.read(LEDGER, partition, follower.end, offset):
             follower.fold(later.offset, later.value or b"")
-        return follower.state
+        return follower
     return None

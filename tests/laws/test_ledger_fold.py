@@ -10,7 +10,23 @@ import pytest
 from ledger_model import Model, Process, call, gap, slots, tick
 
 from pipeline.audit.ledger import Follower, accept, encode, genesis
-from schemas.ledger import Cell, Change, Claim, Done, Entry, Erased, Erasing, Expiry, Held, Intent, Part, Signed, State
+from schemas.ledger import (
+    Cell,
+    Change,
+    Claim,
+    Done,
+    Entry,
+    Erased,
+    Erasing,
+    Expiry,
+    Held,
+    Intent,
+    Part,
+    Repriced,
+    Repricing,
+    Signed,
+    State,
+)
 
 CELL = Cell("calls", 30, "2026-11-16")
 OTHER = Cell("call_content", 7, "2026-11-16")
@@ -229,3 +245,36 @@ def test_from_any_record_on_the_end_of_the_log_gives_the_same_state_as_all_of_it
         for offset in range(follower.end, len(model.log)):
             follower.fold(offset, model.log[offset])
         assert follower.state == whole.state
+
+
+def repricing(number: int = 1, **changes: Any) -> Repricing:
+    part = Part(Cell("repricings", 30, "2026-11-16"), 3, "ab", "")
+    return msgspec.structs.replace(Repricing(number, 1, 0, 10, part, "book", 5), **changes)
+
+
+def test_a_repricing_is_announced_and_said_to_stand_before_the_next(log: Log) -> None:
+    assert log.write(done=Done(1, 1)) == "accepted"
+    assert log.write("anybody", repricing=repricing()) == "accepted"
+    assert log.write("another", repricing=repricing(2)) == "repricing_open"
+    assert log.write("another", repriced=Repriced(2, True)) == "not_repricing"
+    assert log.write("another", repriced=Repriced(1, False), repricing=repricing(2)) == "accepted"
+    assert log.state.repricing == repricing(2) and log.state.repricings == 2
+    assert log.write(repriced=Repriced(2, True)) == "accepted"
+    assert log.state.repricing is None
+    assert log.write(repricing=repricing(2)) == "not_next"
+
+
+def test_only_what_is_done_is_repriced(log: Log) -> None:
+    assert log.write(repricing=repricing()) == "not_finished"
+    assert log.write(done=Done(1, 1)) == "accepted"
+    assert log.write(repricing=repricing(next=11)) == "not_finished"
+    assert log.write(repricing=repricing()) == "accepted"
+
+
+def test_a_cell_does_not_end_while_it_is_repriced_into(log: Log) -> None:
+    cell = repricing().part.cell
+    assert log.write(done=Done(1, 1), repricing=repricing()) == "accepted"
+    assert log.write(expiring=Expiry(cell, 0, "")) == "cell_in_use"
+    assert log.write(repriced=Repriced(1, True)) == "accepted"
+    assert log.write(expiring=Expiry(cell, 3, "")) == "accepted"
+    assert log.write(repricing=repricing(2)) == "cell_expiring"

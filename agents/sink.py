@@ -31,9 +31,11 @@ from pipeline.audit.effects import (
     ServerTime,
     Sleep,
 )
+from pipeline.audit.erasing import Subjects
 from pipeline.audit.lane import Lane
 from pipeline.audit.tables import TABLES
 from pipeline.audit.writer import Steps
+from pipeline.control import erasures
 from pipeline.errors import FencedError, RetryableError, StuckError
 from pipeline.storage import native, reading
 from pipeline.storage.append import Block, BusyError, LateError, RowsRefusedError, insert
@@ -44,6 +46,7 @@ from pipeline.transport.ranges import KafkaRecord, Record
 from pipeline.transport.stage import Limits, Range, StageContext
 from pipeline.transport.tail import last_records, read_all
 from schemas.clean import Clean
+from schemas.control import Erasure
 from schemas.ledger import Cell
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ STUCK_S: Final = 120.0
 REVOKE_S: Final = 2.0
 ANSWER_S: Final = 30.0
 CONNECT_EVERY_S: Final = 1.0
+# How often a build that needs an erasure request looks whether it has been read by now.
+LOOK_S: Final = 0.02
 
 _read = msgspec.json.Decoder(Clean).decode
 
@@ -82,6 +87,8 @@ class Sink:
         """Wait for ClickHouse."""
         self._context = context
         self._assignments: dict[int, _Assignment] = {}
+        self._erased: tuple[int, tuple[Erasure, ...]] = (-1, ())  # erasure requests, and up to where they were read
+        self._subjects: dict[int, Subjects] = {}
         # What is loaded by now stays: the collector need not walk it again for every range.
         gc.collect()
         gc.freeze()
@@ -207,7 +214,8 @@ class Sink:
             case Highest(epoch, offset):
                 return await to_thread(reading.highest, self._client, partition, epoch, offset)
             case Build():
-                return await to_thread(self._build, at, effect)
+                subjects = await self._whom(effect.erasures)
+                return await to_thread(self._build, at, effect, subjects)
             case Insert(parts, deadline_ms):
                 return await asyncio.gather(
                     *(to_thread(self._insert, at, token, part, deadline_ms) for token, part in parts)
@@ -227,9 +235,33 @@ class Sink:
             found = read_all(settings, "ledger", partition, start)
         return [(record.offset, record.value or b"") for record in found]
 
-    def _build(self, at: _Assignment, wanted: Build) -> tuple[Batch, list[tuple[int, str]]]:
+    async def _whom(self, count: int | None) -> Subjects | None:
+        """Whose records become bare rows: by the first `count` erasure requests, or by all that are known now."""
+        controls = self._context.controls
+        await controls.wait_current()
+        while count is not None and len(self._requests()) < count:  # noqa: ASYNC110 - the reader is a thread
+            await asyncio.sleep(LOOK_S)
+        known = self._requests()
+        count = len(known) if count is None else count
+        if count == 0:
+            return None
+        if count not in self._subjects:
+            # The newest, and the one that an open range may still need.
+            self._subjects = dict(list(self._subjects.items())[-1:])
+            self._subjects[count] = Subjects(self._context.keys, known[:count])
+        return self._subjects[count]
+
+    def _requests(self) -> tuple[Erasure, ...]:
+        """All erasure requests that were read until now, in the order of the log."""
+        controls = self._context.controls
+        if self._erased[0] != (position := controls.position):
+            found = erasures.read(controls.records(erasures.KIND))
+            self._erased = (position, tuple(request.body for request in found))
+        return self._erased[1]
+
+    def _build(self, at: _Assignment, wanted: Build, subjects: Subjects | None) -> tuple[Batch, list[tuple[int, str]]]:
         """Rows, leaves, roots and the encoded blocks; and the rows that fit no column of their table."""
-        batch = build(wanted.slots, wanted.first, wanted.input_next, self._context.keys, wanted.refused)
+        batch = build(wanted.slots, wanted.first, wanted.input_next, self._context.keys, wanted.refused, subjects)
         misfits = []
         at.blocks.clear()
         for part in batch.parts:

@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 
-Purpose = Literal["pseudonym", "identifier", "route", "fingerprint", "deadletter", "salt", "seal", "sign", "replay"]
+Purpose = Literal[
+    "pseudonym", "identifier", "route", "fingerprint", "deadletter", "salt", "seal", "sign", "replay", "erasure"
+]
 
 ROOT_BYTES: Final = 32
 

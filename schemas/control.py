@@ -1,4 +1,4 @@
-"""The control (`tokentrail.control.v1`): switches, budgets, policies, holds, prices, keys and epochs on `llm.controls`.
+"""The control (`tokentrail.control.v1`): switches, budgets, policies, holds, erasures, prices, keys, epochs.
 
 The topic is compacted: a record's Kafka key names what it replaces. Versioned kinds carry the version in the key, so
 that compaction keeps every version. A release is a record, never a tombstone.
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold"]
+ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold", "erasure"]
 
 # A version takes effect this long after its append time, so that every stage has read it by then.
 EFFECT_DELAY_MS = 30_000
@@ -50,3 +50,25 @@ class Epoch(msgspec.Struct, frozen=True):
     ordinal: int
     topic_id: str
     closed_at: int | None = None
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """Body of an `erasure` control: whose records are to be erased, from now on and backwards.
+
+    The request's number is its place among all erasure controls in the order of the log, from 1; the selector names the
+    request, so that compaction keeps every one. There is no value and no pseudonym in it, only keyed hashes of
+    pseudonyms: what stands here for ever does not bring back what was erased.
+
+    Attributes:
+        request: Id of the request.
+        tenant: As it stands in records.
+        kind: What is selected.
+        hashes: Keyed hash (purpose `erasure`) of the selected pseudonym under each version of the tenant's keys.
+        reason: Why, in the words of who asked.
+    """
+
+    request: str
+    tenant: str
+    kind: Literal["user", "run", "id"]
+    hashes: tuple[str, ...]
+    reason: str = ""

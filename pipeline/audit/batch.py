@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from pipeline.audit import spans
+from pipeline.audit.erasing import Subjects, bare
 from pipeline.audit.leaves import LEAF_VERSION, leaf, root, seal, seal_key
 from pipeline.audit.rows import DAY_MS, Row, dead_letter, rows, week
 from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES
@@ -62,6 +63,7 @@ class Batch:
     gaps: tuple[tuple[int, int], ...]
     parts: tuple[BatchPart, ...]
     refused: Refused
+    erasures: int = 0
 
     @property
     def with_rows(self) -> list[int]:
@@ -85,6 +87,7 @@ class Batch:
             gaps=self.gaps,
             refused=self.refused,
             leaf=LEAF_VERSION,
+            erasures=self.erasures,
         )
 
     def ledger_parts(self) -> tuple[Part, ...]:
@@ -102,7 +105,14 @@ def _sealed(cell: Cell, found: Sequence[Row], key: bytes) -> BatchPart:
     return BatchPart(cell, rows, root(leaves).hex())
 
 
-def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refused: Refused = ()) -> Batch:
+def build(
+    slots: Sequence[Slot],
+    first: int,
+    input_next: int,
+    keys: Keys,
+    refused: Refused = (),
+    erased: Subjects | None = None,
+) -> Batch:
     """Make a batch of records that follow one another without a hole.
 
     Args:
@@ -111,6 +121,7 @@ def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refuse
         input_next: Offset in `llm.calls` after the last record looked at.
         keys: For the salts of texts and the seals of rows.
         refused: (offset, table) of rows that cannot be stored; each such record gets a dead letter.
+        erased: Whose records become bare rows; None: nobody's.
     """
     counts: Counter[str] = Counter()
     gaps = []
@@ -124,7 +135,8 @@ def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refuse
         if fact.type == "gap":
             gaps.append((next_offset, fact.next_offset - 1))
         next_offset = fact.next_offset
-        found = rows(slot.clean, keys)
+        clean = slot.clean if erased is None or not erased.names(fact) else bare(slot.clean)
+        found = rows(clean, keys)
         if lost:
             found = _without(found, slot, lost)
         for table, row in found:
@@ -152,6 +164,7 @@ def build(slots: Sequence[Slot], first: int, input_next: int, keys: Keys, refuse
         gaps=tuple(gaps),
         parts=tuple(parts),
         refused=tuple(sorted(lost)),
+        erasures=0 if erased is None else erased.count,
     )
 
 

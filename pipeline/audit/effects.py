@@ -62,12 +62,16 @@ class Highest:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Make a batch and encode it. Answer: (batch, misfits), the rows that fit no column."""
+    """Make a batch and encode it. Answer: (batch, misfits), the rows that fit no column.
+
+    `erasures` says how many erasure requests count; None: all that are known now.
+    """
 
     slots: tuple[Slot, ...]
     first: int
     input_next: int
     refused: Refused
+    erasures: int | None
 
 
 @dataclass(frozen=True, slots=True)

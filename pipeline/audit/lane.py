@@ -148,10 +148,10 @@ class Lane:
             run = self._run()
             # Records that were skipped behind the last one belong to the range.
             input_next = self.input_end if len(run) == len(self.slots) else run[-1].input_offset + 1
-            batch, misfits = yield Build(run, self._next_offset(run[0]), input_next, ())
+            batch, misfits = yield Build(run, self._next_offset(run[0]), input_next, (), None)
             if misfits:
                 self._refuse(misfits)
-                batch, misfits = yield Build(run, batch.first, batch.input_next, tuple(misfits))
+                batch, misfits = yield Build(run, batch.first, batch.input_next, tuple(misfits), batch.erasures)
             if not batch.parts and not silent:
                 return
             yield from self._announce(batch)
@@ -180,7 +180,7 @@ class Lane:
         run = tuple(takewhile(lambda slot: slot.input_offset < open_.input_next, self.slots))
         if not run or run[-1].clean.fact.next_offset != open_.next:
             raise LedgerError(f"{self._where(open_)}: the input does not hold the range that the ledger announces")
-        batch, _ = yield Build(run, open_.first, open_.input_next, open_.refused)
+        batch, _ = yield Build(run, open_.first, open_.input_next, open_.refused, open_.erasures)
         if batch.ledger_parts() != open_.parts or batch.counts != open_.counts:
             raise LedgerError(f"{self._where(open_)}: the input gives other rows than the ledger announces")
         now = yield ServerTime()
@@ -252,13 +252,13 @@ class Lane:
             cut_at = bearing[len(bearing) // 2]
             half = tuple(takewhile(lambda slot: slot.clean.fact.position.offset < cut_at, batch.slots))
             known = tuple(row for row in batch.refused if row[0] < cut_at)
-            smaller, _ = yield Build(half, batch.first, half[-1].input_offset + 1, known)
+            smaller, _ = yield Build(half, batch.first, half[-1].input_offset + 1, known, batch.erasures)
         else:
             if refused.cell.table == "dead_letters":
                 raise LedgerError(f"ClickHouse refuses a dead letter at {batch.epoch}/{self.partition}/{bearing[0]}")
             self._refuse([(bearing[0], refused.cell.table)])
             lost = tuple(sorted({*batch.refused, (bearing[0], refused.cell.table)}))
-            smaller, _ = yield Build(batch.slots, batch.first, batch.input_next, lost)
+            smaller, _ = yield Build(batch.slots, batch.first, batch.input_next, lost, batch.erasures)
         return smaller  # type: ignore[no-any-return]
 
     def _refuse(self, rows: Iterable[tuple[int, str]]) -> None:

@@ -1,0 +1,46 @@
+"""`disk`: ClickHouse's disk is full for a while: a tmpfs filled up, or, where none may be mounted, such answers."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tests.chaos.faults.fault import Hit, Missed, await_open, hit
+from tests.chaos.house import House
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Fills the disk to its last byte, and frees it."""
+
+    lasts_s: float
+    kind: str = "disk"
+    side: str = "store"
+
+    def inject(self, house: House) -> Hit:
+        opened = None
+        with suppress(Missed):
+            opened = await_open(house, 10)
+        if house.disk is None:
+            house.clickhouse_proxy.script.extend(["full"] * int(self.lasts_s * 10))
+            return hit(house, f"answers of a full disk for {self.lasts_s:.1f} s", opened)
+        filler = os.open(house.disk / "filler", os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            free = os.statvfs(house.disk)
+            os.posix_fallocate(filler, 0, max(1, (free.f_bavail - 16) * free.f_frsize))
+            while True:
+                os.write(filler, bytes(free.f_frsize))
+                os.lseek(filler, 0, os.SEEK_END)
+        except OSError:
+            pass  # full
+        finally:
+            os.close(filler)
+        return hit(house, f"disk of ClickHouse full for {self.lasts_s:.1f} s", opened)
+
+    def heal(self, house: House, hit: Hit) -> None:
+        time.sleep(self.lasts_s)
+        if house.disk is not None:
+            (house.disk / "filler").unlink(missing_ok=True)
+        house.clickhouse_proxy.script.clear()

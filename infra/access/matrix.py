@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Holds = Literal["calls", "records", "text", "findings", "costs", "proof", "reads", "machinery"]
+Holds = Literal["calls", "records", "text", "findings", "costs", "held", "proof", "reads", "machinery"]
 
 # What the kinds of content are, in the words of `access show`.
 CONTENT: Final[dict[Holds, str]] = {
@@ -18,6 +18,7 @@ CONTENT: Final[dict[Holds, str]] = {
     "text": "the redacted text of calls",
     "findings": "closed windows, anomalies and late events",
     "costs": "sums of cost and tokens",
+    "held": "what a legal hold keeps beyond its life",
     "proof": "what shows that nothing was changed: ledger, migrations, erasures",
     "reads": "who read text, when and why",
     "machinery": "nothing that anybody reads",
@@ -55,6 +56,15 @@ TABLES: Final = (
     Table("windows", "findings", is_by_tenant=True),
     Table("anomalies", "findings", is_by_tenant=True),
     Table("late_events", "findings", is_by_tenant=True),
+    Table("held_calls", "held"),
+    Table("held_call_content", "text"),
+    Table("held_evaluations", "held"),
+    Table("held_feedback", "held"),
+    Table("held_heartbeats", "held"),
+    Table("held_dead_letters", "held"),
+    Table("held_windows", "held"),
+    Table("held_anomalies", "held"),
+    Table("held_late_events", "held"),
     Table("ledger", "proof"),
     Table("schema_migrations", "proof"),
     Table("cost_by_tenant", "costs", is_view=True, is_by_tenant=True),
@@ -98,7 +108,7 @@ class Role:
 
 
 _CHAINED: Final = tuple(table.name for table in TABLES if table.is_chained)
-_WITHOUT_TEXT: Final[tuple[Holds, ...]] = ("calls", "records", "findings", "costs", "proof", "reads")
+_WITHOUT_TEXT: Final[tuple[Holds, ...]] = ("calls", "records", "findings", "costs", "held", "proof", "reads")
 # Tables of our own only: no engine that reads files or addresses.
 _ENGINES: Final = (
     "MergeTree",
@@ -191,6 +201,6 @@ READER_LIMITS: Final = (
     Limit("log_queries_min_query_duration_ms", 0, "fixed"),
     Limit("query_cache_share_between_users", 0, "fixed"),
     Limit("allow_introspection_functions", 0, "fixed"),
-    Limit("max_memory_usage", QUERY_MEMORY_BYTES, "most"),
+    Limit("max_memory_usage", QUERY_MEMORY_BYTES, "fixed"),
     Limit("max_execution_time", 120),
 )

@@ -27,7 +27,7 @@ CHUNK: Final = 64  # leaves
 NO_COMMITMENT: Final = bytes(32)
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_LABELS: Final = {name: f"tokentrail.leaf.v1:{name}\0".encode() for name in CHAINED}
+_LABELS: Final = {name: f"tokentrail.leaf.v1:{name}\0".encode() for name in (*CHAINED, "ledger")}
 _TEXT_LABEL: Final = b"tokentrail.text.v1\0"
 _CHUNK_LABEL: Final = b"tokentrail.chunk.v1\0"
 _ROOT_LABEL: Final = b"tokentrail.root.v1\0"

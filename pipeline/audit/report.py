@@ -14,10 +14,19 @@ ProblemKind = Literal[
     "row_missing",
     "row_changed",
     "row_twice",
-    "row_unexpected",  # a row that no accepted range put there
-    "part_differs",  # a part's rows do not give its root, and nothing is left to say which of them
+    "row_unexpected",  # a row that no accepted record put there
+    "row_outlived",  # a row that the ledger says is dropped or removed
+    "part_differs",  # every row has a true seal, but together they do not give the root
     "text_changed",  # text or salt no longer fit their commitment
     "retention_date_changed",
+    "copy_missing",  # a ledger record is not in ClickHouse's copy, though a later signed head says so
+    "copy_changed",  # a record in ClickHouse's copy is not the one in the ledger, or its seal is false
+    "copy_unexpected",  # ClickHouse's copy has a record that the ledger does not have
+    "head_forged",  # a signed head that the installation's key did not sign
+    "head_unchained",  # a signed head that does not name the one before
+    "head_false",  # a signed head says what the ledger does not amount to
+    "anchor_forged",  # an anchor that the installation's key did not sign
+    "anchor_differs",  # the ledger is not the one that was anchored
     "unsettled",  # something is still on its way, and the caller says that nothing should be
 ]
 
@@ -56,6 +65,13 @@ class PartitionReport:
         counts: Accounted positions by type of record.
         rows: Rows checked against their roots, by table.
         expired_rows: Rows that were dropped when their life was over.
+        erased_rows: Rows that were removed lawfully, one by one.
+        changed_rows: Rows that stand with something removed from them lawfully.
+        held_rows: Rows whose cell is gone and that a legal hold keeps.
+        signed: Signed heads that are true.
+        signed_end: Ledger offset up to which they reach.
+        copied: Ledger records that ClickHouse's copy has.
+        anchored: Anchored heads that are true.
         refused_rows: Rows that ClickHouse could not take; each is a dead letter.
         pending: Raw records that are not accounted for yet.
         raw_first: Lowest offset that the raw topic still holds.
@@ -72,6 +88,13 @@ class PartitionReport:
     counts: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     expired_rows: int = 0
+    erased_rows: int = 0
+    changed_rows: int = 0
+    held_rows: int = 0
+    signed: int = 0
+    signed_end: int = 0
+    copied: int = 0
+    anchored: int = 0
     refused_rows: int = 0
     pending: int = 0
     raw_first: int = 0

@@ -1,4 +1,4 @@
-"""The ports through which `verify` reads: Kafka's ends, ledgers, rows, and what ranges were made of."""
+"""The ports through which `verify` reads: Kafka's ends, ledgers and their copy, rows. What it trusts, what it knew."""
 
 from __future__ import annotations
 
@@ -6,10 +6,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.audit.tables import Table
-from schemas.ledger import Cell, Intent
+import msgspec
 
-Leaves = Mapping[Cell, Mapping[int, bytes]]
+from pipeline.audit.tables import Table
+from schemas.ledger import Signed, State
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys that seals and signatures are held to."""
+
+    seal_key: bytes
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """One signed head as it was put away outside; `name` says in which anchor."""
+
+    name: str
+    partition: int
+    signed: Signed
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far one partition was found to be as it must be.
+
+    Attributes:
+        end: Ledger offset that came next.
+        last: SHA-256 of the record before it, hexadecimal.
+        state: The fold there.
+        signed: Digest of the last signed head.
+        next_of_epoch: By incarnation, the source offset after its last finished range.
+    """
+
+    end: int
+    last: str
+    state: State
+    signed: str
+    next_of_epoch: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +89,16 @@ class Group(Protocol):
 class Sources(Protocol):
     """Where `verify` reads."""
 
-    def ends(self, partition: int) -> Ends:
-        """The log's ends, as of now."""
+    def ends(self, partition: int) -> Ends | None:
+        """The log's ends, as of now; None when Kafka is not asked."""
         ...
 
-    def ledger(self, partition: int) -> Iterable[tuple[int, bytes]]:
-        """Every record of the partition's ledger from its beginning to its end as of now."""
+    def ledger(self, partition: int, start: int = 0) -> Iterable[tuple[int, bytes]]:
+        """Every record of the partition's ledger from an offset to its end as of now."""
+        ...
+
+    def copied(self, partition: int, start: int = 0) -> Iterable[tuple[Any, ...]]:
+        """Rows of ClickHouse's copy of it (`pipeline.audit.copies`) in the order of their offsets."""
         ...
 
     def groups(self, table: Table) -> Sequence[Group]:
@@ -70,6 +109,6 @@ class Sources(Protocol):
         """Rows between two offsets in their order."""
         ...
 
-    def made_of(self, partition: int, intent: Intent) -> Leaves | None:
-        """The leaves a range must have, made again from `llm.calls`; None when that has forgotten it."""
+    def held(self, table: Table, partition: int) -> Iterable[tuple[Any, ...]]:
+        """Rows of that partition that legal holds keep beyond the end of their cell, in the order of their offsets."""
         ...

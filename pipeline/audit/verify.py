@@ -1,4 +1,4 @@
-"""Reconcile three things that must agree: the raw log's ends, the folded ledger, and the rows with their roots.
+"""Reconcile what must agree: the raw log's ends, the ledger with its heads and copies, the rows with their seals.
 
 Reads through ports, holds a bounded window of rows, changes nothing. What is unfinished is lag, not an error, unless
 the caller says that all should be settled.
@@ -6,42 +6,70 @@ the caller says that all should be settled.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from pipeline.audit.leaves import commitment, leaf, root
+from pipeline.audit import spans
+from pipeline.audit.chain import Chain
+from pipeline.audit.lawful import GONE, Lawful
+from pipeline.audit.leaves import commitment, leaf, seal
 from pipeline.audit.ledger import Follower
+from pipeline.audit.parts import Announced, Held, is_whole, judge
 from pipeline.audit.report import PartitionReport, Problem, ProblemKind, Report
-from pipeline.audit.retention import Holdings
-from pipeline.audit.rows import week
-from pipeline.audit.sources import Group, Sources
+from pipeline.audit.rows import DAY_MS, Row, week
+from pipeline.audit.sources import Anchored, Checkpoint, Group, Sources, Trust
 from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES, Table
-from schemas.ledger import Cell, Intent, State
+from schemas.ledger import Cell, Entry, Intent, State
 
 # Rows looked at together: bounds memory and makes one query of many small ranges.
-WINDOW_ROWS: Final = 20_000
-WINDOW_RANGES: Final = 2_000
-# Ranges whose rows are compared one by one with what they were made of, when a root differs.
-NARROWED_RANGES: Final = 50
-STATES_KEPT: Final = 10_000
+WINDOW_ROWS: Final = 100_000
+WINDOW_RANGES: Final = 5_000
+# Rows that nobody announced are named one by one up to so many in a table and partition.
+NAMED: Final = 1_000
+_BEYOND: Final = (1 << 63) - 1
 
 Progress = Callable[[int, int], None]  # (ranges checked, ranges in all)
 
 
-def verify(sources: Sources, partitions: int, *, settled: bool = False, progress: Progress | None = None) -> Report:
-    """Check every partition.
+@dataclass(frozen=True)
+class Scope:
+    """What is looked at.
+
+    Attributes:
+        partitions: How many the raw topic has.
+        only: Those to check; None checks all, and looks for rows of others.
+        settled: Nothing should be on its way any more: what is pending is then a problem.
+        chain: Look at ClickHouse's copy of the ledger too.
+        anchors: Heads that were put away outside.
+        since: By partition, where the last check ended; what came before is not looked at again.
+    """
+
+    partitions: int
+    only: Sequence[int] | None = None
+    settled: bool = False
+    chain: bool = False
+    anchors: Sequence[Anchored] = ()
+    since: Mapping[int, Checkpoint] | None = None
+
+
+def verify(
+    sources: Sources, trust: Trust, scope: Scope, progress: Progress | None = None
+) -> tuple[Report, dict[int, Checkpoint]]:
+    """Check every partition in scope; returns the report, and where a next check may begin.
 
     Args:
         sources: Where to read.
-        partitions: How many partitions the raw topic has.
-        settled: Nothing should be on its way any more: what is pending is then a problem.
+        trust: The keys of seals and signatures.
+        scope: What to look at.
         progress: Called with (ranges checked, ranges in all).
     """
     # Before the ledgers: a row that stands now has been announced by now.
     groups = {table.name: sources.groups(table) for table in TABLES.values()}
-    audits = [_Audit(sources, number, settled) for number in range(partitions)]
+    numbers = range(scope.partitions) if scope.only is None else scope.only
+    audits = [_Audit(sources, trust, scope, number) for number in numbers]
     total = sum(audit.fold() for audit in audits)
     checked = 0
     for audit in audits:
@@ -50,31 +78,49 @@ def verify(sources: Sources, partitions: int, *, settled: bool = False, progress
             checked += ranges
             if progress is not None:
                 progress(checked, total)
+        audit.check_held()
     problems = [problem for audit in audits for problem in audit.problems]
-    for table, found in groups.items():
+    if scope.only is None:
+        problems += _strangers(sources, groups, scope.partitions)
+    report = Report(tuple(audit.report for audit in audits), tuple(problems))
+    return report, {audit.partition: audit.chain.checkpoint(audit.next_of_epoch) for audit in audits}
+
+
+def _strangers(sources: Sources, groups: Mapping[str, Sequence[Group]], partitions: int) -> Iterator[Problem]:
+    """Rows of partitions that the raw topic does not have."""
+    for name, found in groups.items():
         for group in found:
             if group.partition >= partitions:
-                position = f"{group.epoch}/{group.partition}/{group.highest}"
-                why = f"{group.rows} rows of a partition that the raw topic does not have"
-                problems.append(Problem("row_unexpected", group.partition, table, position, why))
-    return Report(tuple(audit.report for audit in audits), tuple(problems))
+                for row in islice(sources.rows(TABLES[name], group.epoch, group.partition, 0, _BEYOND), NAMED):
+                    position = f"{group.epoch}/{group.partition}/{row[OFFSET]}"
+                    why = f"the raw topic has no partition {group.partition}"
+                    yield Problem("row_unexpected", group.partition, name, position, why)
 
 
 class _Audit:
     """One partition's check."""
 
-    def __init__(self, sources: Sources, partition: int, settled: bool) -> None:
+    def __init__(self, sources: Sources, trust: Trust, scope: Scope, partition: int) -> None:
         self.sources = sources
+        self.trust = trust
+        self.scope = scope
         self.partition = partition
-        self.settled = settled
         self.report = PartitionReport(partition)
         self.problems: list[Problem] = []
-        self.state: State | None = None
-        # Ledger offset at which a cell last began to expire: what was finished before may be gone.
-        self.expiring: dict[Cell, int] = {}
-        self.looked_again = False
-        self.narrowed = 0
-        self.next_of_epoch: dict[int, int] = {}
+        self.since = (scope.since or {}).get(partition)
+        self.next_of_epoch = dict(self.since.next_of_epoch) if self.since else {}
+        self.lawful = Lawful()
+        # Rows that legal holds keep, by table: (epoch, offset) and the cell that they outlive.
+        self.held: dict[str, dict[tuple[int, int], Cell]] = {}
+        start = self.since.end if self.since else 0
+        self.chain = Chain(
+            partition,
+            trust,
+            self.problem,
+            sources.copied(partition, start) if scope.chain else None,
+            [each for each in scope.anchors if each.partition == partition],
+            self.since,
+        )
 
     def problem(self, kind: ProblemKind, why: str, table: str = "", position: str = "") -> None:
         self.problems.append(Problem(kind, self.partition, table, position, why))
@@ -87,46 +133,48 @@ class _Audit:
     # ---- ledger
 
     def fold(self) -> int:
-        """Fold the ledger and hold its records to what they say of it; returns the number of finished ranges."""
-        report = self.report
-        held = Holdings(self.partition)
-        follower = held.follower
-        states: deque[tuple[int, State]] = deque([(0, follower.state)], maxlen=STATES_KEPT)
-        counts: Counter[str] = Counter()
-        for offset, value in self.sources.ledger(self.partition):
-            if offset != follower.end:
-                self.problem("ledger_cut", f"ledger offsets {follower.end} to {offset - 1} are gone")
-            verdict = held.fold(offset, value)
-            entry = verdict.entry
-            if entry is not None and not _is_true(states, entry.seen, entry.state):
-                self.problem(
-                    "ledger_state_false", f"the record at ledger offset {offset} carries a state that is not so"
-                )
-            states.append((offset + 1, follower.state))
-            if not verdict.accepted or entry is None:
+        """Fold the ledger and hold it to what speaks of it; returns the number of finished ranges."""
+        report, chain = self.report, self.chain
+        for offset, value in self.sources.ledger(self.partition, chain.follower.end):
+            verdict = chain.fold(offset, value)
+            if not verdict.accepted or verdict.entry is None:
                 report.rejected += 1
                 continue
-            if entry.expiring is not None:
-                self.expiring[entry.expiring.cell] = offset
-                if entry.expiring != held.expiry(entry.expiring.cell):
-                    cell = entry.expiring.cell
-                    why = f"the record of the end of {cell} does not say what stood there"
-                    self.problem("expiry_differs", why, cell.table)
-        self.state = follower.state
+            self._take(offset, verdict.entry)
+        chain.end()
+        self.state, self.end = chain.follower.state, chain.follower.end
+        self.later = Follower(self.partition, self.state, self.end)
+        counts: Counter[str] = Counter()
         for _, intent in self._finished():
             report.ranges += 1
             self.next_of_epoch[intent.epoch] = intent.next
             counts.update(intent.counts)
             report.refused_rows += len(intent.refused)
-        report.head, report.accepted = follower.state.head, follower.state.accepted
-        report.epoch, report.next = follower.state.epoch, follower.state.next
+        report.head, report.accepted = self.state.head, self.state.accepted
+        report.epoch, report.next = self.state.epoch, self.state.next
         report.counts = dict(counts)
+        report.signed, report.signed_end = chain.signed, chain.signed_end
+        report.copied, report.anchored = chain.copied, chain.anchored
         return report.ranges
+
+    def _take(self, offset: int, entry: Entry, *, rows_were_read: bool = False) -> None:
+        self.lawful.fold(offset, entry, rows_were_read=rows_were_read)
+        if entry.held is not None:
+            cell, epoch = entry.held.cell, entry.held.epoch
+            kept = self.held.setdefault(cell.table, {})
+            kept.update({(epoch, each): cell for each in spans.read(entry.held.first, entry.held.offsets)})
+        if entry.released is not None:
+            kept = self.held.setdefault(entry.released.cell.table, {})
+            for each in spans.read(entry.released.first, entry.released.offsets):
+                kept.pop((entry.released.epoch, each), None)
 
     def _finished(self) -> Iterator[tuple[int, Intent]]:
         """Finished ranges in order, each with the ledger offset at which it was finished."""
-        follower = Follower(self.partition)
-        for offset, value in self.sources.ledger(self.partition):
+        since = self.since
+        follower = Follower(self.partition, since.state, since.end) if since else Follower(self.partition)
+        for offset, value in self.sources.ledger(self.partition, follower.end):
+            if offset >= self.end:
+                return
             open_ = follower.state.open
             verdict = follower.fold(offset, value)
             entry = verdict.entry
@@ -141,9 +189,28 @@ class _Audit:
 
     def check_ends(self, groups: Mapping[str, Sequence[Group]]) -> None:
         """Hold the mark to the logs' ends, and the tables to the mark."""
-        state, report = self.state, self.report
-        assert state is not None
-        ends = self.sources.ends(self.partition)
+        self._check_log(self.state)
+        # Below `reached` rows may stand whose range is not done.
+        open_ = self.state.open
+        limits = self.next_of_epoch | {self.state.epoch if open_ is None else open_.epoch: self.state.reached}
+        for table, found in groups.items():
+            for group in found:
+                if group.partition != self.partition:
+                    continue
+                limit = limits.get(group.epoch, 0)
+                if group.highest >= limit:
+                    why = f"nothing from {self.at(group.epoch, limit)} on was announced"
+                    beyond = self.sources.rows(TABLES[table], group.epoch, self.partition, limit, group.highest + 1)
+                    for row in islice(beyond, NAMED):
+                        self.problem("row_unexpected", why, table, self.at(group.epoch, row[OFFSET]))
+                if group.false_dates:
+                    why = f"{group.false_dates} rows have a retention date that is not received_at + retention_days"
+                    self.problem("retention_date_changed", why, table)
+
+    def _check_log(self, state: State) -> None:
+        report, ends = self.report, self.sources.ends(self.partition)
+        if ends is None:
+            return
         report.raw_first, report.raw_next = ends.raw_first, ends.raw_next
         report.pending = max(0, ends.raw_next - (state.next if state.epoch == ends.epoch else 0))
         if (state.epoch, state.next) > (ends.epoch, ends.raw_next):
@@ -152,21 +219,9 @@ class _Audit:
         if ends.calls_first > state.input_next:
             why = f"llm.calls begins at {ends.calls_first}, but {state.input_next} was not read yet"
             self.problem("input_lost", why, position=self.at(state.epoch, state.next))
-        if self.settled and (state.open is not None or report.pending):
+        if self.scope.settled and (state.open is not None or report.pending):
             why = f"{report.pending} raw records are not accounted for" if report.pending else "a range is not done"
             self.problem("unsettled", why, position=self.at(state.epoch, state.next))
-        # Below `reached` rows may stand whose range is not done.
-        limits = self.next_of_epoch | {state.epoch if state.open is None else state.open.epoch: state.reached}
-        for table, found in groups.items():
-            for group in found:
-                if group.partition != self.partition:
-                    continue
-                if group.highest >= limits.get(group.epoch, 0):
-                    why = f"nothing from {self.at(group.epoch, limits.get(group.epoch, 0))} on was announced"
-                    self.problem("row_unexpected", why, table, self.at(group.epoch, group.highest))
-                if group.false_dates:
-                    why = f"{group.false_dates} rows have a retention date that is not received_at + retention_days"
-                    self.problem("retention_date_changed", why, table)
 
     # ---- rows
 
@@ -188,90 +243,121 @@ class _Audit:
             yield len(window)
 
     def _check_window(self, window: Sequence[tuple[int, Intent]]) -> None:
-        epoch, first, next = window[0][1].epoch, window[0][1].first, window[-1][1].next
-        firsts = [intent.first for _, intent in window]
+        self.lawful.settle()
+        epoch, first = window[0][1].epoch, window[0][1].first
+        ends = [intent.next for _, intent in window]
         for table in TABLES.values():
-            found: list[dict[Cell, dict[int, bytes]]] = [{} for _ in window]
-            last = -1
-            for row in self.sources.rows(table, epoch, self.partition, first, next):
-                offset = row[OFFSET]
-                if offset == last:
-                    self.problem("row_twice", "the position stands more than once", table.name, self.at(epoch, offset))
-                    continue
-                last = offset
-                if table.has_text and commitment(*row[table.leaf_width : -1]) != row[table.leaf_width - 1]:
-                    why = "text or salt do not fit the commitment"
-                    self.problem("text_changed", why, table.name, self.at(epoch, offset))
-                cell = Cell(table.name, row[RETENTION_DAYS], week(row[RECEIVED_AT]))
-                found[bisect_right(firsts, offset) - 1].setdefault(cell, {})[offset] = leaf(table, row)
-            for (ledger_offset, intent), cells in zip(window, found, strict=True):
-                self._check_range(table, ledger_offset, intent, cells)
-            count = sum(len(leaves) for cells in found for leaves in cells.values())
+            found = self._read(table, epoch, first, ends)
+            odd = [
+                (at, intent, standing)
+                for (at, intent), standing in zip(window, found, strict=True)
+                if not self._is_as_announced(table, at, intent, standing)
+            ]
+            if odd:
+                self._catch_up()
+            for at, intent, standing in odd:
+                self._judge(table, at, intent, standing)
+            count = sum(len(each.leaves) for standing in found for each in standing.values())
             self.report.rows[table.name] = self.report.rows.get(table.name, 0) + count
 
-    def _check_range(
-        self, table: Table, ledger_offset: int, intent: Intent, found: Mapping[Cell, Mapping[int, bytes]]
-    ) -> None:
-        """Hold what stands of one range in one table to its parts."""
+    def _read(self, table: Table, epoch: int, first: int, ends: Sequence[int]) -> list[dict[Cell, _Standing]]:
+        """What stands in a table of consecutive ranges, each given by its end."""
+        found: list[dict[Cell, _Standing]] = [{} for _ in ends]
+        cells: dict[tuple[int, int], Cell] = {}
+        key, has_text, width = self.trust.seal_key, table.has_text, table.leaf_width
+        number, end = 0, ends[0]
+        for row in self.sources.rows(table, epoch, self.partition, first, ends[-1]):
+            offset = row[OFFSET]
+            while offset >= end:
+                number += 1
+                end = ends[number]
+            life = (row[RETENTION_DAYS], row[RECEIVED_AT] // DAY_MS)
+            cell = cells.get(life)
+            if cell is None:
+                cell = cells[life] = Cell(table.name, row[RETENTION_DAYS], week(row[RECEIVED_AT]))
+            standing = found[number].get(cell)
+            if standing is None:
+                standing = found[number][cell] = _Standing({}, set())
+            mark = leaf(table, row)
+            is_sealed = seal(key, mark) == row[-1]
+            if offset in standing.leaves:
+                self.problem("row_twice", "the position stands more than once", table.name, self.at(epoch, offset))
+                if not is_sealed:
+                    continue  # the other one is judged
+            standing.leaves[offset] = mark
+            (standing.unsealed.discard if is_sealed else standing.unsealed.add)(offset)
+            if has_text and commitment(*row[width:-1]) != row[width - 1]:
+                why = "text or salt do not fit the commitment"
+                self.problem("text_changed", why, table.name, self.at(epoch, offset))
+        return found
+
+    def _is_as_announced(self, table: Table, at: int, intent: Intent, found: Mapping[Cell, _Standing]) -> bool:
+        """Whether all rows of a range stand as they were put there. The way of almost all ranges."""
+        parts = [part for part in intent.parts if part.cell.table == table.name]
+        return len(parts) == len(found) and all(
+            (standing := found.get(part.cell)) is not None
+            and is_whole(part, standing.leaves, standing.unsealed)
+            and not self.lawful.concerns(part.cell, at)
+            for part in parts
+        )
+
+    def _judge(self, table: Table, at: int, intent: Intent, found: Mapping[Cell, _Standing]) -> None:
+        """Name what is wrong with one range in one table; some of it may be lawful."""
+        by = f"range {intent.range}"
         expected = {part.cell: part for part in intent.parts if part.cell.table == table.name}
-        if all(
-            cell in expected
-            and len(leaves) == expected[cell].rows
-            and root(leaves.values()).hex() == expected[cell].root
-            for cell, leaves in found.items()
-        ) and len(found) == len(expected):
-            return
-        wrong: list[Cell] = []
-        for cell in expected.keys() | found.keys():
-            part, leaves = expected.get(cell), found.get(cell, {})
-            if part is None:
-                for offset in leaves:
-                    why = f"no part of range {intent.range} goes into {cell}"
+        for cell, standing in found.items():
+            if cell not in expected:
+                for offset in standing.leaves:
+                    why = f"no part of {by} goes into {cell}"
                     self.problem("row_unexpected", why, table.name, self.at(intent.epoch, offset))
-            elif not leaves and self._is_expired(cell, ledger_offset):
-                self.report.expired_rows += part.rows
-            elif len(leaves) != part.rows or root(leaves.values()).hex() != part.root:
-                wrong.append(cell)
-        if wrong:
-            self._name(table, intent, {cell: (expected[cell].rows, found.get(cell, {})) for cell in wrong})
+        held = Held()
+        for cell, part in expected.items():
+            told = Announced(part, by, intent.epoch, intent.first, at)
+            standing = found.get(cell, _NOTHING)
+            for finding in judge(told, standing.leaves, standing.unsealed, self.lawful, held):
+                stretch = (intent.first, intent.next - 1) if finding.offset is None else (finding.offset,)
+                self.problem(finding.kind, finding.why, table.name, self.at(intent.epoch, *stretch))
+        self.report.expired_rows += held.dropped
+        self.report.erased_rows += held.erased
+        self.report.changed_rows += held.changed
 
-    def _name(self, table: Table, intent: Intent, wrong: Mapping[Cell, tuple[int, Mapping[int, bytes]]]) -> None:
-        """Say which rows of a range are wrong, as far as that can still be known."""
-        self.narrowed += 1
-        made = self.sources.made_of(self.partition, intent) if self.narrowed <= NARROWED_RANGES else None
-        for cell, (count, found) in wrong.items():
-            should = None if made is None else made.get(cell, {})
-            if should is None:
-                why = f"range {intent.range} put {count} rows into {cell}; {len(found)} stand there, or other ones"
-                position = self.at(intent.epoch, intent.first, intent.next - 1)
-                self.problem("part_differs", why, table.name, position)
-                continue
-            for offset in sorted(should.keys() | found.keys()):
-                where = self.at(intent.epoch, offset)
-                if offset not in found:
-                    self.problem("row_missing", f"range {intent.range} put it into {cell}", table.name, where)
-                elif offset not in should:
-                    self.problem("row_unexpected", f"range {intent.range} did not put it there", table.name, where)
-                elif should[offset] != found[offset]:
-                    why = f"it is not what range {intent.range} put into {cell}"
-                    self.problem("row_changed", why, table.name, where)
+    def _catch_up(self) -> None:
+        """Ask the ledger again: rows that were just read may show what was announced since."""
+        for offset, value in self.sources.ledger(self.partition, self.later.end):
+            verdict = self.later.fold(offset, value)
+            if verdict.accepted and verdict.entry is not None:
+                self._take(offset, verdict.entry, rows_were_read=True)
 
-    def _is_expired(self, cell: Cell, finished_at: int) -> bool:
-        """Whether a cell began to expire after a range was finished; the ledger is asked again what came meanwhile."""
-        if self.expiring.get(cell, -1) < finished_at and not self.looked_again:
-            self.looked_again = True
-            follower = Follower(self.partition)
-            for offset, value in self.sources.ledger(self.partition):
-                verdict = follower.fold(offset, value)
-                if verdict.accepted and verdict.entry is not None and verdict.entry.expiring is not None:
-                    self.expiring[verdict.entry.expiring.cell] = offset
-        return self.expiring.get(cell, -1) > finished_at
+    # ---- holds
+
+    def check_held(self) -> None:
+        """Rows that outlive their cell under a legal hold: each stands and has a true seal."""
+        for name, table in TABLES.items():
+            kept = self.held.get(name, {})
+            found: dict[tuple[int, int], Row] = {}
+            for row in self.sources.held(table, self.partition):
+                found[row[0], row[OFFSET]] = row
+            for (epoch, offset), cell in kept.items():
+                held_row = found.pop((epoch, offset), None)
+                fate = self.lawful.fate(cell, epoch, offset)
+                where = self.at(epoch, offset)
+                if held_row is None:
+                    if not (fate and GONE in fate.may_be) and self.lawful.is_dropped(cell, -1):
+                        self.problem("row_missing", f"a legal hold keeps it beyond {cell}", f"held_{name}", where)
+                elif seal(self.trust.seal_key, leaf(table, held_row)) != held_row[-1]:
+                    self.problem("row_changed", "its seal is not that of what stands in it", f"held_{name}", where)
+                else:
+                    self.report.held_rows += 1
+            for epoch, offset in found:
+                self.problem("row_unexpected", "no record keeps it", f"held_{name}", self.at(epoch, offset))
 
 
-def _is_true(states: deque[tuple[int, State]], seen: int, state: State) -> bool:
-    """Whether a carried state is what the log gave at `seen`; what is too long ago is taken at its word."""
-    if seen > states[-1][0]:
-        return False
-    if seen < states[0][0]:
-        return True
-    return next(known == state for end, known in reversed(states) if end <= seen)
+@dataclass(slots=True)
+class _Standing:
+    """What stands of one part: the leaf of each row by offset, and which seals are false."""
+
+    leaves: dict[int, bytes]
+    unsealed: set[int]
+
+
+_NOTHING: Final = _Standing({}, set())

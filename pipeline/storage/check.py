@@ -6,53 +6,77 @@ Reads only. Blocking.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
-import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from pipeline.audit.batch import Slot, build
-from pipeline.audit.leaves import leaf
-from pipeline.audit.positions import Mark
+from pipeline.audit import copies, heads
+from pipeline.audit.leaves import seal_key
 from pipeline.audit.report import Report
-from pipeline.audit.sources import Ends, Leaves
-from pipeline.audit.tables import OFFSET, TABLES, Table
-from pipeline.audit.verify import Progress, verify
+from pipeline.audit.sources import Anchored, Checkpoint, Ends, Trust
+from pipeline.audit.tables import Table
+from pipeline.audit.verify import Progress, Scope, verify
 from pipeline.errors import RetryableError
-from pipeline.keys import Keys, load
+from pipeline.keys import load
 from pipeline.settings import Settings
-from pipeline.storage import reading
+from pipeline.storage import ledger_copy, reading
 from pipeline.storage.client import Client, connect
 from pipeline.transport.admin import Epochs
 from pipeline.transport.tail import Reader, read_all
-from schemas.clean import Clean
-from schemas.ledger import Intent
 
 KAFKA_S: Final = 10.0
-_read = msgspec.json.Decoder(Clean).decode
 
 
-def verify_installation(settings: Settings, *, settled: bool = False, progress: Progress | None = None) -> Report:
-    """Reconcile an installation's Kafka, ledger and rows; see `pipeline.audit.verify.verify`.
+def verify_installation(
+    settings: Settings,
+    *,
+    settled: bool = False,
+    chain: bool = False,
+    from_clickhouse: bool = False,
+    anchors: Sequence[Anchored] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Reconcile an installation's Kafka, ledger and rows; see `pipeline.audit.verify`.
+
+    Args:
+        settings: The installation.
+        settled: Nothing should be on its way any more.
+        chain: Look at ClickHouse's copy of the ledger too.
+        from_clickhouse: Ask ClickHouse only: fold its copy of the ledger, hold it to its signed heads and to anchors.
+        anchors: Heads that were put away outside.
+        progress: Called with (ranges checked, ranges in all).
 
     Raises:
         RetryableError: Kafka or ClickHouse does not answer.
         UsageError: The key root is not to be had.
     """
-    client = connect(settings, purpose="verify", timeout_s=300)
-    try:
-        with Reader(settings) as reader:
+    scope = Scope(0, settled=settled, chain=chain or from_clickhouse, anchors=anchors)
+    return check(settings, scope, from_clickhouse=from_clickhouse, progress=progress)[0]
+
+
+def check(
+    settings: Settings, scope: Scope, *, from_clickhouse: bool = False, progress: Progress | None = None
+) -> tuple[Report, dict[int, Checkpoint]]:
+    """What `pipeline.audit.verify.verify` says of an installation; `scope.partitions` 0 is as many as there are."""
+    keys = load(settings)
+    trust = Trust(seal_key(keys), heads.public_key(keys))
+    with ExitStack() as stack:
+        client = connect(settings, purpose="verify", timeout_s=300)
+        stack.callback(client.close)
+        sources: Database | Installation
+        if from_clickhouse:
+            sources = Database(client)
+            count = ledger_copy.partitions(client)
+        else:
             epochs = Epochs(settings)
             epochs.check()
-            return verify(
-                Installation(settings, reader, client, epochs, load(settings)),
-                partition_count(settings),
-                settled=settled,
-                progress=progress,
-            )
-    finally:
-        client.close()
+            sources = Installation(settings, stack.enter_context(Reader(settings)), client, epochs)
+            count = partition_count(settings)
+        if not scope.partitions:
+            scope = Scope(count, scope.only, scope.settled, scope.chain, scope.anchors, scope.since)
+        return verify(sources, trust, scope, progress)
 
 
 def partition_count(settings: Settings) -> int:
@@ -72,26 +96,27 @@ def partition_count(settings: Settings) -> int:
     return count
 
 
-class Installation:
-    """`pipeline.audit.verify.Sources` of a running installation."""
+class Database:
+    """`pipeline.audit.sources.Sources` with ClickHouse alone."""
 
-    def __init__(self, settings: Settings, reader: Reader, client: Client, epochs: Epochs, keys: Keys) -> None:
-        self._settings = settings
-        self._reader = reader
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._epochs = epochs
-        self._keys = keys
 
-    def ends(self, partition: int) -> Ends:
-        """The log's ends, as of now."""
-        first, end = self._reader.bounds("calls.raw", partition)
-        return Ends(self._epochs.current("calls.raw"), first, end, self._reader.bounds("calls", partition)[0])
+    def ends(self, partition: int) -> Ends | None:
+        """Kafka is not asked."""
+        return None
 
-    def ledger(self, partition: int) -> Iterator[tuple[int, bytes]]:
-        """Every record of the partition's ledger."""
-        # With a reader of its own: it is read while other things are.
-        for record in read_all(self._settings, "ledger", partition):
-            yield record.offset, record.value or b""
+    def ledger(self, partition: int, start: int = 0) -> Iterable[tuple[int, bytes]]:
+        """Every record of the partition's ledger, as it was copied."""
+        end = start
+        for row in ledger_copy.rows(self._client, partition, start):
+            if row[copies.OFFSET] >= end:
+                end = row[copies.OFFSET] + 1
+                yield row[copies.OFFSET], row[copies.VALUE].encode()
+
+    def copied(self, partition: int, start: int = 0) -> Iterable[tuple[Any, ...]]:
+        """Rows of the copy of the ledger."""
+        return ledger_copy.rows(self._client, partition, start)
 
     def groups(self, table: Table) -> Sequence[reading.Origin]:
         """What the table holds, by where it came from."""
@@ -101,23 +126,33 @@ class Installation:
         """Rows between two offsets in their order."""
         return reading.rows(self._client, table, reading.Span(epoch, partition, first, next))
 
-    def made_of(self, partition: int, intent: Intent) -> Leaves | None:
-        """The leaves a range must have, made again from `llm.calls`; None when that has forgotten it."""
-        first, end = self._reader.bounds("calls", partition)
-        if intent.input_epoch != self._epochs.current("calls") or intent.input_first < first or intent.input_next > end:
-            return None
-        mark = Mark(intent.epoch, intent.first)
-        slots = []
-        for record in self._reader.read("calls", partition, intent.input_first, intent.input_next):
-            try:
-                clean = _read(record.value or b"")
-            except msgspec.MsgspecError:
-                continue
-            if mark.offer(clean.fact.position, clean.fact.next_offset) == "apply":
-                slots.append(Slot(record.offset, clean, len(record.value or b"")))
-        if not slots:
-            return None
-        batch = build(slots, intent.first, intent.input_next, self._keys, intent.refused)
-        return {
-            part.cell: {row[OFFSET]: leaf(TABLES[part.cell.table], row) for row in part.rows} for part in batch.parts
-        }
+    def held(self, table: Table, partition: int) -> Iterator[tuple[Any, ...]]:
+        """Rows that legal holds keep."""
+        kept = Table(f"held_{table.name}", table.columns[:-1])
+        if self._client.command(f"EXISTS TABLE {self._client.database}.{kept.name}") != "1":
+            return
+        for group in reading.origins(self._client, kept):
+            if group.partition == partition:
+                span = reading.Span(group.epoch, partition, 0, group.highest + 1)
+                yield from reading.rows(self._client, kept, span)
+
+
+class Installation(Database):
+    """`pipeline.audit.sources.Sources` of a running installation: the ledger is Kafka's."""
+
+    def __init__(self, settings: Settings, reader: Reader, client: Client, epochs: Epochs) -> None:
+        super().__init__(client)
+        self._settings = settings
+        self._reader = reader
+        self._epochs = epochs
+
+    def ends(self, partition: int) -> Ends | None:
+        """The log's ends, as of now."""
+        first, end = self._reader.bounds("calls.raw", partition)
+        return Ends(self._epochs.current("calls.raw"), first, end, self._reader.bounds("calls", partition)[0])
+
+    def ledger(self, partition: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Every record of the partition's ledger."""
+        # With a reader of its own: it is read while other things are.
+        for record in read_all(self._settings, "ledger", partition, start):
+            yield record.offset, record.value or b""

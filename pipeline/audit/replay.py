@@ -94,19 +94,19 @@ def unread(letter: Letter, log_start: int, replayed: bool, *, second_rows: bool)
     return "gone" if letter.position.offset < log_start else None
 
 
-def judged(letter: Letter, value: bytes | None, received_at: int, hash: str) -> Judgement:
+def judged(letter: Letter, value: bytes | None, now_ms: int, hash: str) -> Judgement:
     """What becomes of a position whose raw record was read.
 
     Args:
         letter: The position.
         value: The record's value.
-        received_at: The broker's append time, milliseconds since 1970.
+        now_ms: When it would be appended again, milliseconds since 1970.
         hash: Keyed hash of the value, as dead letters have it.
     """
     if letter.hash and hash != letter.hash:
         return "other"
     try:
-        decode(value, received_at)
+        decode(value, now_ms)
     except PoisonError:
         return "unusable"
     return "silent" if _kind.decode(value or b"").kind in SILENT else "replay"

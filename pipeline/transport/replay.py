@@ -6,6 +6,7 @@ Must not keep or print a byte of them. What was appended and is no row yet is fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -120,7 +121,7 @@ async def _replay(
                 verdict = "gone"
                 if record is not None:
                     hash = keys.digest("deadletter", "", record.value or b"")
-                    verdict = judged(letter, record.value, record.timestamp, hash)
+                    verdict = judged(letter, record.value, time.time_ns() // 1_000_000, hash)
                 verdicts[letter.position] = verdict
                 if record is not None and verdict == "replay":
                     batch.append((letter, record))

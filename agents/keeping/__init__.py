@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from agents.keeping.anchor import Anchor
+from agents.keeping.copy import Copy
+from agents.keeping.heads import Heads
+from agents.keeping.expiry import Expiry
 from agents.keeping.janitor import Janitor
 from agents.keeping.job import Job
 from agents.keeping.losses import Losses
@@ -9,4 +13,6 @@ from agents.keeping.losses import Losses
 
 def jobs() -> list[Job]:
     """Every job, in the order in which they are run when several are due."""
-    return [Losses(), Janitor()]
+    copy = Copy()
+    heads = Heads(copy)
+    return [copy, heads, Losses(), Janitor(), Anchor(copy, heads)]

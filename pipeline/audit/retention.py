@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
+from pipeline.audit import spans
 from pipeline.audit.ledger import Follower, Verdict
 from pipeline.audit.rows import DAY_MS
 from schemas.ledger import Cell, Expiry, Part
@@ -31,7 +32,9 @@ def is_over(cell: Cell, now_ms: int) -> bool:
 
 
 class Holdings:
-    """What the ledger of one partition says stands in each cell.
+    """What the ledger of one partition says stands in each cell, and what of it legal holds keep beyond its end.
+
+    Memory: one number for each row that is held.
 
     Attributes:
         follower: The fold it is based on.
@@ -41,6 +44,7 @@ class Holdings:
         self.follower = Follower(partition)
         self._roots: dict[Cell, list[str]] = {}
         self._rows: Counter[Cell] = Counter()
+        self._held: dict[tuple[Cell, int], set[int]] = {}
 
     def fold(self, offset: int, value: bytes) -> Verdict:
         """Fold the next record."""
@@ -56,7 +60,16 @@ class Holdings:
             if entry.expired is not None:
                 self._rows.pop(entry.expired.cell, None)
                 self._roots.pop(entry.expired.cell, None)
+            if (kept := entry.held) is not None:
+                self._held.setdefault((kept.cell, kept.epoch), set()).update(spans.read(kept.first, kept.offsets))
+            if (freed := entry.released) is not None:
+                held = self._held.get((freed.cell, freed.epoch), set())
+                held.difference_update(spans.read(freed.first, freed.offsets))
         return verdict
+
+    def held(self, cell: Cell, epoch: int) -> frozenset[int]:
+        """Source offsets of the rows of a cell that must stand in its held table."""
+        return frozenset(self._held.get((cell, epoch), ()))
 
     def _add(self, part: Part) -> None:
         self._rows[part.cell] += part.rows

@@ -48,8 +48,8 @@ class Held:
 @app.command(epilog="Example: tokentrail retention show --json")
 def show(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Say in sentences what the policy in force keeps, and when each stored week of rows is dropped."""
-    from pipeline.cli.checks.kafka import read_policies
     from pipeline.cli.output import table, write_json
+    from pipeline.transport.policies import read_policies
 
     settings = settings_for(data)
     policies = read_policies(settings)
@@ -126,7 +126,7 @@ def run(settings: Settings, *, dry_run: bool = False, now_ms: int | None = None)
             )
     finally:
         client.close()
-    return [Held(each.cell, each.rows, ends_at_ms(each.cell)) for each in dropped]
+    return [Held(each.cell, each.rows, ends_at_ms(each.cell)) for each in dropped.dropped]
 
 
 def held(settings: Settings) -> list[Held]:

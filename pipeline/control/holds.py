@@ -1,8 +1,9 @@
 """Legal holds: whose rows stay although their life is over or their erasure was asked for. Pure.
 
 A hold is two records on `llm.controls`, placed and later released, each with its own key, so that compaction keeps
-both. It names a person or run by keyed hashes only, under every key version there may ever be, so that a new version
-hides nobody. A hold binds every expiry that begins after it was placed.
+both. It names a person, run or call by marks: keyed hashes of what rows show, so that the record, which stays for ever,
+keeps nobody's pseudonym; one for every key version, so that a new version hides nobody. A hold binds every expiry that
+begins after it was placed.
 """
 
 from __future__ import annotations
@@ -13,42 +14,43 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.audit.erasing import mark
 from pipeline.intake.identify import Identifiers
 from pipeline.keys import Keys
-from schemas.control import Control
+from schemas.control import Control, ControlKind
 
-KIND: Final = "hold"
+KIND: Final[ControlKind] = "hold"
 # Key versions that a hold is good for. A version is a rotation: at one a year it lasts longer than any policy.
 KEY_VERSIONS: Final = 32
 _HASH: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hold covers: of one tenant what fits everything that is named. As stored, never as typed.
+    """What a hold covers: of one tenant what fits everything that is named. As rows show it, or as marks of that.
 
     Attributes:
-        tenant: Its readable name or hash.
-        users: Pseudonyms of one person, one a key version; empty: everybody.
-        runs: Hashes of one run, one a key version; empty: every run.
-        ids: Event ids of one call; empty: every call.
+        tenant: Its readable name or hash, never marked.
+        users: Pseudonyms of one person, one a key version; None: everybody.
+        runs: Hashes of one run, one a key version; None: every run.
+        ids: Event ids of one call; None: every call.
         from_ms: Received at or after, milliseconds since 1970; None: from the beginning.
         to_ms: Received before; None: without end.
     """
 
     tenant: str
-    users: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
+    users: tuple[str, ...] | None = None
+    runs: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
     from_ms: int | None = None
     to_ms: int | None = None
 
     @property
-    def is_of_calls(self) -> bool:
+    def names_calls(self) -> bool:
         """Whether it names a person, a run or a call, so that a row must say whose it is to be covered."""
-        return bool(self.users or self.runs or self.ids)
+        return any(named is not None for named in (self.users, self.runs, self.ids))
 
     def covers(self, row: Mapping[str, Any]) -> bool:
-        """Whether a chained row is covered, by its columns' names and values as `pipeline.audit.tables` has them.
+        """Whether it covers a chained row, given by its columns' names and values as `pipeline.audit.tables` has them.
 
         A row of `call_content` does not say whose it is: ask with the row of its call, which has the same position.
         """
@@ -57,14 +59,44 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
         if not (self.from_ms or 0) <= row["received_at"] < (self.to_ms or 1 << 63):
             return False
         return (
-            (not self.users or row.get("user") in self.users)
-            and (not self.runs or row.get("run") in self.runs)
-            and (not self.ids or row.get("id") in self.ids or row.get("about") in self.ids)
+            (self.users is None or row.get("user") in self.users)
+            and (self.runs is None or row.get("run") in self.runs)
+            and (self.ids is None or row.get("id") in self.ids or row.get("about") in self.ids)
+        )
+
+    def marked(self, keys: Keys) -> Scope:
+        """The same with marks instead of what rows show: what may be kept."""
+
+        def marks(kind: str, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return None if values is None else tuple(mark(keys, self.tenant, kind, value) for value in values)
+
+        return msgspec.structs.replace(
+            self, users=marks("user", self.users), runs=marks("run", self.runs), ids=marks("id", self.ids)
+        )
+
+    def resolved(self, keys: Keys, found: Mapping[str, Iterable[str]]) -> Scope:
+        """Of a marked scope the one that rows can be compared with.
+
+        Args:
+            keys: The key store.
+            found: By kind (`user`, `run`, `id`) the values that rows show; what is not among them is not covered.
+        """
+
+        def values(kind: str, marks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            if marks is None:
+                return None
+            known = frozenset(marks)
+            return tuple(
+                value for value in found.get(kind, ()) if value and mark(keys, self.tenant, kind, value) in known
+            )
+
+        return msgspec.structs.replace(
+            self, users=values("user", self.users), runs=values("run", self.runs), ids=values("id", self.ids)
         )
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Body of version 1 of a `hold` control."""
+    """Body of version 1 of a `hold` control; the scope is marked."""
 
     scope: Scope
     reason: str
@@ -89,7 +121,7 @@ class Hold(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> Scope:
-        """What it covers."""
+        """What it covers, marked."""
         return self.placed.scope
 
     @property
@@ -102,10 +134,12 @@ class Holds:
     """All holds, the released ones too.
 
     Args:
+        keys: The key store.
         records: (append time in ms, control) of kind `hold`, in log order.
     """
 
-    def __init__(self, records: Iterable[tuple[int, Control]]) -> None:
+    def __init__(self, keys: Keys, records: Iterable[tuple[int, Control]]) -> None:
+        self._keys = keys
         found: dict[str, Hold] = {}
         releases: dict[str, tuple[Released, int]] = {}
         for at_ms, control in records:
@@ -130,7 +164,8 @@ class Holds:
 
     def covers(self, row: Mapping[str, Any]) -> bool:
         """Whether any hold in force covers a chained row; see `Scope.covers`."""
-        return any(hold.scope.covers(row) for hold in self.in_force)
+        said = {"user": [row.get("user", "")], "run": [row.get("run", "")], "id": [row.get("id"), row.get("about")]}
+        return any(hold.scope.resolved(self._keys, said).covers(row) for hold in self.in_force)
 
 
 def scope_of(
@@ -143,22 +178,24 @@ def scope_of(
     from_ms: int | None = None,
     to_ms: int | None = None,
 ) -> Scope:
-    """A scope out of plain values, which are hashed here and kept nowhere; `tenant` is the name that rows show.
+    """A scope out of plain values, as rows show it, not marked; `tenant` is the name that rows show.
 
     Of user and run the keyed hash that rows show will do too.
     """
     whos = [Identifiers(keys, lambda _: True, version) for version in range(1, KEY_VERSIONS + 1)]
     tenant = whos[0].tenant(tenant)
 
-    def each(hashed: Iterable[str | None], plain: str | None = None) -> tuple[str, ...]:
-        stored = [plain] if plain and _HASH.fullmatch(plain) else []
-        return tuple(dict.fromkeys([*stored, *(value for value in hashed if value)]))
+    def each(plain: str | None, hashed: Iterable[str | None]) -> tuple[str, ...] | None:
+        if plain is None:
+            return None
+        shown = [plain] if _HASH.fullmatch(plain) else []
+        return tuple(dict.fromkeys([*shown, *(value for value in hashed if value)]))
 
     return Scope(
         tenant,
-        users=each((who.hashed(tenant, "user", user, "pseudonym") for who in whos), user),
-        runs=each((who.hashed(tenant, "run", run) for who in whos), run),
-        ids=each(who.event_id(tenant, id) for who in whos),
+        users=each(user, (who.hashed(tenant, "user", user, "pseudonym") for who in whos)),
+        runs=each(run, (who.hashed(tenant, "run", run) for who in whos)),
+        ids=each(id, (who.event_id(tenant, id) for who in whos)),
         from_ms=from_ms,
         to_ms=to_ms,
     )

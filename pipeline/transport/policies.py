@@ -1,4 +1,4 @@
-"""Publish the policy file as a version on `llm.controls`, when it says something new."""
+"""Policies and holds on `llm.controls`: read what stands there, and append what is new."""
 
 from __future__ import annotations
 
@@ -7,11 +7,41 @@ import time
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
+from pipeline.control.holds import KIND as HOLD
+from pipeline.control.holds import Holds
 from pipeline.control.policy import Policies, load
 from pipeline.errors import RetryableError
+from pipeline.keys import Keys
 from pipeline.settings import Settings
 from pipeline.transport.tail import read_all
-from schemas.control import Control
+from schemas.control import Control, ControlKind
+
+
+def read_controls(settings: Settings, kind: ControlKind) -> list[tuple[int, Control]]:
+    """(append time in ms, control) of one kind in log order; what is none of this version's is left out. Blocking.
+
+    Raises:
+        RetryableError: Kafka does not answer.
+    """
+    found = []
+    for record in read_all(settings, "controls", 0):
+        try:
+            control = msgspec.json.decode(record.value or b"", type=Control)
+        except msgspec.MsgspecError:
+            continue
+        if control.kind == kind:
+            found.append((record.timestamp, control))
+    return found
+
+
+def read_policies(settings: Settings) -> Policies:
+    """All policy versions. Blocking; raises as `read_controls` does."""
+    return Policies(read_controls(settings, "policy"))
+
+
+def read_holds(settings: Settings, keys: Keys) -> Holds:
+    """All holds, the released ones too. Blocking; raises as `read_controls` does."""
+    return Holds(keys, read_controls(settings, HOLD))
 
 
 def publish_policy(settings: Settings) -> list[str]:
@@ -27,11 +57,7 @@ def publish_policy(settings: Settings) -> list[str]:
         RetryableError: Kafka did not take the record.
     """
     policy = load(settings.policy_file)
-    latest = Policies(
-        (record.timestamp, control)
-        for record in read_all(settings, "controls", 0)
-        if record.value and (control := msgspec.json.decode(record.value, type=Control)).kind == "policy"
-    ).latest()
+    latest = read_policies(settings).latest()
     if latest is not None and (settings.policy_file is None or latest[1] == policy):
         return []
     version = 1 if latest is None else latest[0] + 1

@@ -19,7 +19,7 @@ MONDAY = "2026-11-16"
 
 def expire(sinks: Sinks, now_ms: int) -> dict[Cell, int]:
     found = drop_expired(sinks.settings, sinks.client, 4, now_ms=now_ms)
-    return {dropped.cell: dropped.rows for dropped in found}
+    return {dropped.cell: dropped.rows for dropped in found.dropped}
 
 
 def test_an_expired_partition_is_dropped_and_only_that_one(honest: Sinks) -> None:
@@ -29,10 +29,10 @@ def test_an_expired_partition_is_dropped_and_only_that_one(honest: Sinks) -> Non
     assert expire(honest, ends_at_ms(text) - 1) == {}
     assert cells(honest.client) == before
     told: list[tuple[int, int, str]] = []
-    dropped = drop_expired(
+    done = drop_expired(
         honest.settings, honest.client, 4, now_ms=ends_at_ms(text), progress=lambda *step: told.append(step)
     )
-    assert [(one.cell, one.rows) for one in dropped] == [(text, before[text])]
+    assert [(one.cell, one.rows) for one in done.dropped] == [(text, before[text])]
     assert told == [(0, 1, str(text))]
     assert cells(honest.client) == {cell: rows for cell, rows in before.items() if cell != text}
     report = honest.verify(settled=True)
@@ -80,11 +80,11 @@ def test_a_run_that_was_ended_in_the_middle_is_finished_by_the_next(
 def _end(patch: pytest.MonkeyPatch, where: str) -> None:
     from pipeline.storage import expire as module
 
-    drop = module._drop
+    drop = module._drop_parts
 
     def ending(*arguments: object) -> None:
         if where == "after the drop":
             drop(*arguments)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    patch.setattr(module, "_drop", ending)
+    patch.setattr(module, "_drop_parts", ending)

@@ -46,11 +46,23 @@ def test_a_hold_on_a_person_does_not_cover_rows_that_name_nobody():
     assert not Scope("acme", users=("u",)).covers({"tenant": "acme", "received_at": WHEN})
 
 
-def test_a_person_is_held_under_every_key_version_and_never_named():
+def test_a_person_is_held_under_every_key_version_and_the_record_keeps_neither_name_nor_pseudonym():
     scope = scope_of(KEYS, "acme", user="jane@example.com")
-    assert all(scope.covers(row(user=pseudonym("jane@example.com", version))) for version in (1, 2, 9))
-    assert not scope.covers(row(user=pseudonym("joe@example.com", 1)))
-    assert b"jane" not in msgspec.json.encode(placing("h1", Placed(scope, "suit", "legal"), WHEN))
+    control = placing("h1", Placed(scope.marked(KEYS), "suit", "legal"), WHEN)
+    holds = Holds(KEYS, [record(control, WHEN)])
+    stored = msgspec.json.encode(control).decode()
+    for version in (1, 2, 9):
+        jane = pseudonym("jane@example.com", version)
+        assert scope.covers(row(user=jane)) and holds.covers(row(user=jane))
+        assert jane not in stored
+    assert "jane" not in stored
+    assert not holds.covers(row(user=pseudonym("joe@example.com", 1)))
+    assert not holds.covers(row(user=""))
+
+
+def test_a_marked_scope_of_which_nothing_is_found_covers_nothing():
+    marked = scope_of(KEYS, "acme", run="run-7").marked(KEYS)
+    assert not marked.resolved(KEYS, {"run": ["other"]}).covers(row(run="other"))
 
 
 def test_the_hash_that_rows_show_names_a_person_too():
@@ -72,7 +84,7 @@ def test_a_released_hold_covers_nothing_and_is_still_known():
         record(placing("h2", Placed(Scope("beta"), "audit", "legal"), 1), WHEN + 1),
         record(releasing("h1", Released("settled", "legal"), 2), WHEN + 2),
     ]
-    holds = Holds(records)
+    holds = Holds(KEYS, records)
     assert holds.all[0] == Hold("h1", placed, WHEN, Released("settled", "legal"), WHEN + 2)
     assert [hold.id for hold in holds.in_force] == ["h2"]
     assert not holds.covers(row()) and holds.covers(row(tenant="beta"))
@@ -85,5 +97,5 @@ def test_placing_and_releasing_have_keys_of_their_own_so_that_compaction_keeps_b
 
 def test_a_hold_is_not_narrowed_by_writing_it_again():
     wide, narrow = (Placed(scope, "suit", "legal") for scope in (Scope("acme"), Scope("acme", ids=("i",))))
-    holds = Holds([record(placing("h1", each, 1), WHEN) for each in (wide, narrow)])
+    holds = Holds(KEYS, [record(placing("h1", each, 1), WHEN) for each in (wide, narrow)])
     assert holds.covers(row(id="other"))

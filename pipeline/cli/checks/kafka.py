@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
@@ -108,6 +108,8 @@ def epochs(settings: Settings) -> Iterator[Finding]:
 
 def policy(settings: Settings) -> Iterator[Finding]:
     """Whether there is a policy in force, and one that waits."""
+    from pipeline.transport.policies import read_policies
+
     policies = read_policies(settings)
     if not policies:
         yield fail("policy", f"{settings.topic('controls')} holds none, so redact waits.", MIGRATE)
@@ -116,25 +118,6 @@ def policy(settings: Settings) -> Iterator[Finding]:
     (number, _), latest = policies.at(now_ms), policies.latest()
     waits = f"; version {latest[0]} takes effect within 30 s" if latest and latest[0] != number else ""
     yield ok("policy", f"version {number} is in force{waits}.")
-
-
-def read_policies(settings: Settings) -> Any:
-    """All policy versions on `llm.controls` (`pipeline.control.policy.Policies`)."""
-    import msgspec
-
-    from pipeline.control.policy import Policies
-    from pipeline.transport.tail import read_all
-    from schemas.control import Control
-
-    found = []
-    for record in read_all(settings, "controls", 0):
-        try:
-            control = msgspec.json.decode(record.value or b"", type=Control)
-        except msgspec.MsgspecError:
-            continue
-        if control.kind == "policy":
-            found.append((record.timestamp, control))
-    return Policies(found)
 
 
 def clock(settings: Settings) -> Iterator[Finding]:

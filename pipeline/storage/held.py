@@ -1,0 +1,137 @@
+"""Copies of rows under a legal hold in `held_<table>`: made before their partition goes, removed when no hold is left.
+
+A copy is made once however often it is asked for: what stands there is left out, and two copies of one partition never
+run at a time. Must not write the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.errors import RetryableError
+from pipeline.storage.client import ClickHouseError, Client
+from pipeline.storage.covered import IDENTITY, PREFIX, TIME, Condition, Resolved
+from schemas.ledger import Cell
+
+_SAME_QUERY_RUNS: Final = 216  # QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
+
+
+def copy(client: Client, cell: Cell, holds: Resolved) -> None:
+    """Copy the rows of a cell that a hold covers; returns when every one of them stands in the held table once.
+
+    Raises:
+        RetryableError: Another copy of this cell is running, or rows are still missing.
+        ClickHouseError: The server refuses or is away; what was copied stays, and the next attempt copies the rest.
+    """
+    if not holds:
+        return
+    table, identity = cell.table, ", ".join(IDENTITY[cell.table])
+    there = Condition(client.database)
+    missing = (
+        f"FROM {client.database}.{table} WHERE {there.cell(cell)} "
+        f"AND {there.covered(table, [scope for _, scope in holds])} AND ({identity}) NOT IN "
+        f"(SELECT {identity} FROM {client.database}.{PREFIX}{table} WHERE {there.cell(cell)})"
+    )
+    # Each row is told the first hold that covers it.
+    first = ", ".join(f"{there.covered(table, [scope])}, {there.value(id, 'String')}" for id, scope in holds)
+    names = ", ".join(f"`{name}`" for name in _columns(client, table))
+    try:
+        client.command(
+            f"INSERT INTO {client.database}.{PREFIX}{table} ({names}, hold, held_at) "
+            f"SELECT {names}, multiIf({first}, ''), now64(3) {missing} LIMIT 1 BY {identity}",
+            there.parameters,
+            # Nobody makes the same copy at the same time, not even one whose client was killed.
+            {"query_id": f"tokentrail-hold-{client.database}-{table}-{cell.retention_days}-{cell.week}"},
+        )
+    except ClickHouseError as error:
+        if error.code == _SAME_QUERY_RUNS:
+            raise RetryableError(f"the held rows of {cell} are being copied by another run; try again later") from None
+        raise
+    ((left,),) = client.rows(f"SELECT count() {missing}", there.parameters)
+    if left:
+        raise RetryableError(f"{left} held rows of {cell} are not copied yet; nothing was dropped, try again")
+
+
+def positions(client: Client, cell: Cell, partition: int) -> dict[int, list[int]]:
+    """Offsets of held rows of a cell that stem from one source partition, rising, by epoch."""
+    where = Condition(client.database)
+    found: dict[int, list[int]] = {}
+    sql = (
+        f"SELECT epoch, offset FROM {client.database}.{PREFIX}{cell.table} WHERE {where.cell(cell)} "
+        f"AND partition = {where.value(partition, 'UInt32')} ORDER BY epoch, offset"
+    )
+    for block in client.stream(sql, where.parameters):
+        for epoch, offset in block:
+            found.setdefault(int(epoch), []).append(int(offset))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """Held rows of one source partition, epoch and cell that no hold covers any more."""
+
+    cell: Cell
+    partition: int
+    epoch: int
+    offsets: tuple[int, ...]
+
+
+def weeks(client: Client, table: str) -> list[str]:
+    """Weeks of which held rows of a table stand."""
+    name = f"{client.database}.{PREFIX}{table}"
+    return [str(week) for (week,) in client.rows(f"SELECT DISTINCT toString(toMonday({TIME[table]})) AS w FROM {name}")]
+
+
+def freed(client: Client, table: str, week: str, holds: Resolved, most: int) -> list[Freed]:
+    """Held rows of a chained table and week that no hold covers, at most `most` together."""
+    where, uncovered = _uncovered(client, table, week, holds)
+    sql = (
+        f"SELECT retention_days, partition, epoch, offset FROM {client.database}.{PREFIX}{table} WHERE {uncovered} "
+        "ORDER BY retention_days, partition, epoch, offset"
+    )
+    found: dict[tuple[int, int, int], list[int]] = {}
+    for block in client.stream(sql, where.parameters):
+        for days, partition, epoch, offset in block:
+            found.setdefault((int(days), int(partition), int(epoch)), []).append(int(offset))
+    return [
+        Freed(Cell(table, days, week), partition, epoch, tuple(offsets[at : at + most]))
+        for (days, partition, epoch), offsets in found.items()
+        for at in range(0, len(offsets), most)
+    ]
+
+
+def remove(client: Client, gone: Freed) -> None:
+    """Delete held rows; returns when they are gone."""
+    where, offsets = Condition(client.database), ", ".join(map(str, gone.offsets))
+    client.command(
+        f"ALTER TABLE {client.database}.{PREFIX}{gone.cell.table} DELETE WHERE {where.cell(gone.cell)} "
+        f"AND partition = {gone.partition} AND epoch = {gone.epoch} AND offset IN ({offsets})",
+        where.parameters,
+        {"mutations_sync": 1},
+    )
+
+
+def remove_unchained(client: Client, table: str, week: str, holds: Resolved) -> int:
+    """Delete held rows of a table that is not chained and that no hold covers; how many there were."""
+    where, uncovered = _uncovered(client, table, week, holds)
+    name = f"{client.database}.{PREFIX}{table}"
+    ((count,),) = client.rows(f"SELECT count() FROM {name} WHERE {uncovered}", where.parameters)
+    if count:
+        client.command(f"ALTER TABLE {name} DELETE WHERE {uncovered}", where.parameters, {"mutations_sync": 1})
+    return int(count)
+
+
+def _uncovered(client: Client, table: str, week: str, holds: Resolved) -> tuple[Condition, str]:
+    where = Condition(client.database)
+    monday, covered = where.value(week, "Date"), where.covered(table, [scope for _, scope in holds])
+    return where, f"toMonday({TIME[table]}) = {monday} AND NOT {covered}"
+
+
+def _columns(client: Client, table: str) -> list[str]:
+    found = client.rows(
+        "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+        "AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') ORDER BY position",
+        {"database": client.database, "table": table},
+    )
+    return [name for (name,) in found]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from pipeline.audit import spans
 from pipeline.audit.leaves import leaf, root, seal
 from pipeline.audit.rows import Row
-from pipeline.audit.tables import OFFSET, REPRICINGS
+from pipeline.audit.tables import REPRICINGS
 from pipeline.pricing import PriceBook
 from schemas.event import Usage
 from schemas.ledger import Cell, Entry, Part, Repricing, State
@@ -161,7 +161,7 @@ def made(
         )  # fmt: skip
         leaves.append(leaf(REPRICINGS, plain))
         rows.append((*plain, seal(key, leaves[-1])))
-    offsets = [row[OFFSET] for row in rows]
+    offsets = [new.call.offset for new in news]
     return rows, Part(cell, len(rows), root(leaves).hex(), spans.write(offsets[0], offsets))
 
 

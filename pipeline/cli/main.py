@@ -24,6 +24,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("pipeline.cli.verify", "Reconcile Kafka, ledger and rows; fails when they differ."),
     "retention": ("pipeline.cli.retention", "Show what is kept how long, and drop what has expired."),
     "replay": ("pipeline.cli.replay", "Process dead letters again while their raw text lives."),
+    "reprice": (
+        "pipeline.cli.reprice",
+        "Price stored calls by another book, beside what they were first taken to cost.",
+    ),
     "raw": ("pipeline.cli.raw", "Show how much raw text is still there, and delete what nobody needs any more."),
     "doctor": ("pipeline.cli.doctor", "Look at every part and say what is wrong and what to do."),
     "bench": ("pipeline.cli.bench", "Measure this machine; figures as one JSON object."),

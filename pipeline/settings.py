@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     raw_hours: float = Field(
         6.0, ge=0, le=168, description="raw records are deleted so many hours after their row and their fact"
     )
+    # proof
+    head_every_s: float = Field(600.0, ge=1, description="the head of a ledger that moved is signed so often")
+    anchors: str = Field(
+        "", description="where a day's anchor goes: a folder, an fsspec URL, mailto:ADDRESS; none: DATA/anchors"
+    )
+    smtp_url: SecretStr = Field(SecretStr(""), description="mail server: smtps://USER:PASSWORD@HOST:PORT, or smtp://")
+    mail_from: str = Field("", description="sender of anchors by mail; none: the address itself")
     # redaction
     ner: bool = Field(True, description="find names and places too, not only patterns")
     ner_model: str | None = Field(None, description="package or folder of a spaCy model; none: the small one")

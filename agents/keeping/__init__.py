@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from agents.keeping.anchor import Anchor
 from agents.keeping.copy import Copy
-from agents.keeping.heads import Heads
 from agents.keeping.expiry import Expiry
+from agents.keeping.heads import Heads
 from agents.keeping.janitor import Janitor
 from agents.keeping.job import Job
 from agents.keeping.losses import Losses
@@ -15,4 +15,4 @@ def jobs() -> list[Job]:
     """Every job, in the order in which they are run when several are due."""
     copy = Copy()
     heads = Heads(copy)
-    return [copy, heads, Losses(), Janitor(), Anchor(copy, heads)]
+    return [copy, heads, Losses(), Expiry(), Janitor(), Anchor(copy, heads)]

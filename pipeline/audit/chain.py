@@ -18,6 +18,7 @@ from pipeline.audit.sources import Anchored, Checkpoint, Trust
 from schemas.ledger import Signed, State
 
 STATES_KEPT: Final = 10_000
+SIGNED_KEPT: Final = 100
 
 Tell = Callable[[ProblemKind, str, str, str], None]  # kind, why, table, position
 
@@ -59,7 +60,8 @@ class Chain:
         self._begin = self.follower.end
         self._states: deque[tuple[int, State]] = deque([(self._begin, self.follower.state)], maxlen=STATES_KEPT)
         self._last = "" if since is None else since.last
-        self._previous = "" if since is None else since.signed
+        # (ledger offset, digest) of the last signed heads.
+        self._digests = deque([(-1, "" if since is None else since.signed)], maxlen=SIGNED_KEPT)
         self._copy = None if copied is None else _Copy(partition, trust.seal_key, tell, copied, self._begin)
         self._anchors: dict[int, list[Anchored]] = {}
         for each in anchored:
@@ -116,7 +118,7 @@ class Chain:
 
     def checkpoint(self, next_of_epoch: dict[int, int]) -> Checkpoint:
         """Where the next check may begin."""
-        return Checkpoint(self.follower.end, self._last, self.follower.state, self._previous, next_of_epoch)
+        return Checkpoint(self.follower.end, self._last, self.follower.state, self._digests[-1][1], next_of_epoch)
 
     # ---- heads
 
@@ -127,9 +129,11 @@ class Chain:
                 "head_forged", f"key {signed.key} did not sign this head, or is not this installation's", "", where
             )
             return
-        if signed.previous != self._previous:
+        # Two may sign at the same time: what counts is what stood in the ledger that was signed.
+        before = next((digest for at, digest in reversed(self._digests) if at < signed.end), None)
+        if signed.previous != before:
             self._tell("head_unchained", "this signed head does not name the one before it", "", where)
-        self._previous = heads.digest(self._partition, signed)
+        self._digests.append((offset, heads.digest(self._partition, signed)))
         state = next((state for end, state in reversed(self._states) if end == signed.end), None)
         if state is None or (state.head, state.accepted) != (signed.head, signed.accepted):
             why = f"the ledger is not what was signed when it reached ledger offset {signed.end}"

@@ -22,7 +22,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "subscribe": ("pipeline.cli.subscribe", "Print anomalies as they are raised."),
     "query": ("pipeline.cli.query", "Ask ClickHouse: named reports or free SQL."),
     "verify": ("pipeline.cli.verify", "Reconcile Kafka, ledger and rows; fails when they differ."),
+    "anchor": ("pipeline.cli.anchor", "Sign the ledger's heads and put them away outside."),
     "retention": ("pipeline.cli.retention", "Show what is kept how long, and drop what has expired."),
+    "erase": ("pipeline.cli.erase", "Erase a person, a run or one call; leaves and a receipt stay."),
     "replay": ("pipeline.cli.replay", "Process dead letters again while their raw text lives."),
     "reprice": (
         "pipeline.cli.reprice",

@@ -42,6 +42,16 @@ def reached(client: Client, partition: int) -> int:
     return int(last) + 1 if count else 0
 
 
+def last_signed(client: Client, partition: int) -> int:
+    """Ledger offset of the last signed head in the copy; 0 when there is none."""
+    ((last,),) = client.rows(
+        f"SELECT max(ledger_offset) FROM {client.database}.ledger WHERE partition = {{partition:UInt32}} "
+        "AND has(splitByChar('+', toString(steps)), 'signed')",
+        {"partition": partition},
+    )
+    return int(last)
+
+
 def partitions(client: Client) -> int:
     """How many partitions the copy knows of."""
     ((count, last),) = client.rows(f"SELECT count(), max(partition) FROM {client.database}.ledger")

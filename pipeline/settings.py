@@ -7,9 +7,9 @@ Secrets are references (files or variables), never printed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import UsageError
@@ -20,9 +20,28 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TOKENTRAIL_", frozen=True, extra="ignore")
 
+    # which installation
+    environment: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9]{0,20})?$",
+        description="staging, prod, ...: topics, database and logins get its name",
+    )
+    credentials_dir: Path | None = Field(
+        None, description="folder of password files, clickhouse.USER and kafka.STAGE: a login of its own for each stage"
+    )
     # Kafka
     kafka_bootstrap: str = Field("", description="host:port of one broker or more")
-    kafka_security: dict[str, str] = Field(default_factory=dict, description="further librdkafka settings, as JSON")
+    kafka_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how to speak to the brokers"
+    )
+    kafka_ca_file: Path | None = Field(None, description="certificates that the brokers' are checked against")
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="of SASL")
+    kafka_user: str = Field("", description="of SASL; with a credentials folder: environment and stage")
+    kafka_password: SecretStr = Field(SecretStr(""), description="better: the file below")
+    kafka_password_file: Path | None = Field(None, description="file that holds the password")
+    kafka_security: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="further librdkafka settings, as JSON; they win"
+    )
     prefix: str = Field("llm.", description="before every topic's logical name")
     group_prefix: str = Field("tokentrail.", description="before every consumer group")
     partitions: int = Field(4, ge=1, le=1024, description="of a topic that `migrate` creates")
@@ -34,6 +53,7 @@ class Settings(BaseSettings):
     clickhouse_password: SecretStr = Field(SecretStr(""), description="better: the file below")
     clickhouse_password_file: Path | None = Field(None, description="file that holds the password")
     clickhouse_secure: bool = Field(False, description="TLS")
+    clickhouse_ca_file: Path | None = Field(None, description="certificates that the server's is checked against")
     database: str = Field("tokentrail", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="database of all tables")
     # keys and policy
     key_root_file: Path | None = Field(None, description="root of all keys: base64, a file of mode 0600")
@@ -73,22 +93,55 @@ class Settings(BaseSettings):
         """The consumer group of a stage; the prefix of the topics keeps environments apart."""
         return f"{self.group_prefix}{self.prefix}{stage}"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_environments_apart(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What nobody named is named after the environment."""
+        environment = values.get("environment")
+        named = {"prefix": f"{environment}.llm.", "database": f"tokentrail_{environment}"} if environment else {}
+        return {**named, **values}
+
+    def login(self, name: str) -> str:
+        """The name under which a role or stage logs in, where servers may hold more than one environment."""
+        return f"{self.environment}_{name}" if self.environment else name
+
     def password(self) -> str:
         """ClickHouse password, from its file when one is named.
 
         Raises:
             UsageError: The file cannot be read.
         """
-        if self.clickhouse_password_file is None:
-            return self.clickhouse_password.get_secret_value()
-        try:
-            return self.clickhouse_password_file.read_text().strip()
-        except OSError as error:
-            raise UsageError(
-                f"The ClickHouse password file {self.clickhouse_password_file} cannot be read ({error.strerror}). "
-                "Set TOKENTRAIL_CLICKHOUSE_PASSWORD_FILE to a readable file."
-            ) from error
+        return _secret("ClickHouse", self.clickhouse_password, self.clickhouse_password_file)
 
     def librdkafka(self, **more: object) -> dict[str, object]:
         """Settings for a confluent-kafka client, with the security settings of the installation."""
-        return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_security, **more}
+        return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_access(), **more}
+
+    def kafka_access(self) -> dict[str, str]:
+        """Protocol, certificates and login, under librdkafka's names.
+
+        Raises:
+            UsageError: The password's file cannot be read.
+        """
+        found: dict[str, str] = {}
+        if self.kafka_protocol != "plaintext":
+            found["security.protocol"] = self.kafka_protocol
+        if self.kafka_ca_file is not None:
+            found["ssl.ca.location"] = str(self.kafka_ca_file)
+        if self.kafka_protocol.startswith("sasl"):
+            found["sasl.mechanism"] = self.kafka_mechanism
+            found["sasl.username"] = self.kafka_user
+            found["sasl.password"] = _secret("Kafka", self.kafka_password, self.kafka_password_file)
+        return found | self.kafka_security
+
+
+def _secret(server: str, value: SecretStr, file: Path | None) -> str:
+    if file is None:
+        return value.get_secret_value()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise UsageError(
+            f"The {server} password file {file} cannot be read ({error.strerror}). "
+            f"Set TOKENTRAIL_{server.upper()}_PASSWORD_FILE to a readable file."
+        ) from error

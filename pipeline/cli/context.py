@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from platformdirs import user_state_path
+from pydantic import SecretStr
 
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
@@ -68,6 +69,27 @@ def settings_for(data: Path | None, *, user: str = "pipeline", **known: Any) -> 
             **known,
         }
     )
+
+
+def stage_settings(data: Path | None, stage: str) -> Settings:
+    """Settings as one stage needs them: its own logins, and no ClickHouse where it has no business there.
+
+    Raises:
+        UsageError: As `settings_for`.
+    """
+    from infra.access.matrix import OWNER, STAGE_USERS
+
+    user = STAGE_USERS.get(stage)
+    found = settings_for(data, user=user or OWNER)
+    update: dict[str, Any] = {}
+    if found.credentials_dir is not None:
+        folder = found.credentials_dir
+        update = {"kafka_user": found.login(stage), "kafka_password_file": folder / f"kafka.{stage}"}
+        if user is not None:
+            update |= {"clickhouse_user": found.login(user), "clickhouse_password_file": folder / f"clickhouse.{user}"}
+    if user is None:
+        update |= {"clickhouse_host": "", "clickhouse_password": SecretStr(""), "clickhouse_password_file": None}
+    return found.model_copy(update=update)
 
 
 def key_root(folder: Path) -> Path:

@@ -26,7 +26,7 @@ TABLES: Final = ("calls", "call_content", "evaluations", "feedback", "windows", 
 
 def collect(play: Play, folder: Path) -> dict[str, Any]:
     """Everything there is to say; `holds` is the verdict of the whole."""
-    reader = Reader(settings_for(folder, user="investigator"))
+    reader = Reader(settings_for(folder, user="investigator"), reason="a sample for the demonstration")
     verdict = _compare(play)
     verified = _verify(play)
     return {

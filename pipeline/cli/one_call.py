@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # An id that was sent twice stands at two positions: both are shown.
 MOST_POSITIONS: Final = 16
 _CALL: Final = """
-    SELECT *, retention_date FROM calls
+    SELECT *, toDate32(received_at) + retention_days AS retention_date FROM calls
     WHERE id = {id:String} AND ({tenant:String} = '' OR tenant = {tenant:String})
     ORDER BY epoch, partition, offset
 """
@@ -58,7 +58,9 @@ def content(reader: Reader, call: dict[str, Any]) -> tuple[dict[str, Any] | None
         return None, "none was kept"
     try:
         answer = reader.ask(_CONTENT, {name: call[name] for name in ("tenant", "epoch", "partition", "offset")})
-    except Refused:
+    except Refused as error:
+        if error.lacks_reason:
+            return None, "say why it is read: --reason TEXT"
         return None, f"{reader.user} may not read it; investigator may (--user)"
     if not answer.rows:
         return None, "it has expired or was erased"

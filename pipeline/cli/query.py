@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -29,7 +30,8 @@ _ONE: Final = {
 @app.command(
     epilog="\b\nExamples:\n  tokentrail query cost --by feature --since 7d\n"
     "  tokentrail query trace 4bf92f3577b34da6a3ce929d0e0e4736 --tenant acme\n"
-    "  tokentrail query call 0198f5a2-7c1e-7a40-8d0e-3c5b1f0a9e11 --user investigator\n"
+    "  tokentrail query call 0198f5a2-7c1e-7a40-8d0e-3c5b1f0a9e11 --user investigator \\\n"
+    '      --reason "ticket 4711, complaint about a wrong answer"\n'
     '  tokentrail query "SELECT model, count() FROM calls GROUP BY model"\n\n'
     "\b\nReports:\n"
     + "\n".join(
@@ -50,6 +52,9 @@ def query(
         str | None,
         typer.Option(help="ClickHouse user (default on embedded servers: auditor, who may not read text)."),
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why text is read; kept with who and when. Investigators must say it.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a query may run.")] = 60.0,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a heading.")] = False,
     data: DataOption = None,
@@ -62,13 +67,13 @@ def query(
     if value is not None and what not in _ONE:
         raise UsageError(f"{what!r} takes no id; only {' and '.join(_ONE)} do.")
     if what in _ONE:
-        _one(what, value, tenant, data, user, timeout, how)
+        _one(what, value, tenant, lambda: _reader(data, user, timeout, reason), how)
         return
     report = REPORTS.get(what)
     if report is None and not _SQL.match(what):
         raise UsageError(f"There is no report {what!r}: there are {', '.join([*REPORTS, *_ONE])}, and SQL that reads.")
     with_parameters = parameters(what, report, by, since, tenant, limit) if report else {}
-    _rows(_reader(data, user, timeout), report.sql if report else what, with_parameters, report, limit, how)
+    _rows(_reader(data, user, timeout, reason), report.sql if report else what, with_parameters, report, limit, how)
 
 
 def parameters(
@@ -96,10 +101,10 @@ def parameters(
     return found
 
 
-def _reader(data: Path | None, user: str | None, timeout_s: float) -> Reader:
+def _reader(data: Path | None, user: str | None, timeout_s: float, reason: str | None) -> Reader:
     from pipeline.cli.reader import reader_for
 
-    return reader_for(data, user, timeout_s)
+    return reader_for(data, user, timeout_s, reason or "")
 
 
 def _rows(reader: Reader, sql: str, values: dict[str, object], report: Report | None, limit: int, how: Form) -> None:
@@ -114,14 +119,12 @@ def _rows(reader: Reader, sql: str, values: dict[str, object], report: Report | 
         print(f"Only the first {limit} rows; more with --limit.", file=sys.stderr)
 
 
-def _one(
-    what: str, value: str | None, tenant: str | None, data: Path | None, user: str | None, timeout_s: float, how: Form
-) -> None:
+def _one(what: str, value: str | None, tenant: str | None, open_reader: Callable[[], Reader], how: Form) -> None:
     if value is None:
         raise UsageError(f"Say which: `tokentrail query {what} ID`.")
     if how == "csv":
         raise UsageError(f"{what} has no CSV form; say --json.")
-    reader = _reader(data, user, timeout_s)
+    reader = open_reader()
     if what == "call":
         from pipeline.cli.one_call import show_call
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli.context import settings_for
 from pipeline.errors import TokentrailError, UsageError
-from pipeline.storage.client import ClickHouseError, Client, Parameters
-from pipeline.storage.client import _translated as translated
+from pipeline.storage.client import ClickHouseError, Client, Parameters, explaining
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 # Error codes of ClickHouse that a person can do something about.
 ACCESS_DENIED: Final = 497
+_THROWN: Final = 395  # by throwIf: of a row policy that asks for a reason
+# As the row policy has it (infra/access/matrix.py).
+SHORTEST_REASON: Final = 8
 _UNKNOWN_USER: Final = (192, 516)
 _TOO_SLOW: Final = (159, 160)
 _NOT_MIGRATED: Final = (60, 81)
@@ -36,20 +38,26 @@ class Answer:
     cut: bool = False
 
 
-class Reader(Client):
+class Reader:
     """A client that cannot change anything, whoever it is; unqualified tables are the installation's.
 
     Args:
         settings: The installation; its user decides what may be read.
         timeout_s: Longest run of one query.
+        reason: Why text is read; it is kept with who read it and when. Without one the server gives no text to users
+            that must say why.
     """
 
-    def __init__(self, settings: Settings, timeout_s: float = 60.0) -> None:
-        super().__init__(settings, purpose="query", timeout_s=timeout_s + 10)
-        self._client.database = settings.database
+    def __init__(self, settings: Settings, timeout_s: float = 60.0, reason: str = "") -> None:
+        self._client = Client(settings, purpose="query", timeout_s=timeout_s + 10, in_database=True)
         self.settings = settings
         self.user = settings.clickhouse_user
-        self._limits = {"readonly": 2, "max_execution_time": timeout_s}
+        self.reason = reason
+        self._limits = {
+            "readonly": 2,
+            "max_execution_time": timeout_s,
+            "log_comment": explaining("query", reason),
+        }
 
     def ask(self, sql: str, parameters: Parameters | None = None, most_rows: int = 0) -> Answer:
         """Run a query; at most `most_rows` rows (0: all of them).
@@ -74,23 +82,25 @@ class Reader(Client):
         if most_rows:
             limits |= {"max_result_rows": most_rows, "result_overflow_mode": "break"}
         try:
-            with (
-                translated("asking"),
-                self._client.query_row_block_stream(sql, parameters=dict(parameters or {}), settings=limits) as stream,
-            ):
-                for block in stream:
-                    yield tuple(stream.source.column_names), [tuple(row) for row in block]
+            for columns, block in self._client.blocks(sql, parameters, limits):
+                yield columns, [tuple(row) for row in block]
         except ClickHouseError as error:
             raise explained(error, self.user) from None
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
-def reader_for(data: Path | None, user: str | None, timeout_s: float = 60.0) -> Reader:
+
+def reader_for(data: Path | None, user: str | None, timeout_s: float = 60.0, reason: str = "") -> Reader:
     """A reader as a user of the embedded server (default `auditor`, who reads no text), or as the settings' user.
 
     Raises:
-        UsageError: There is no such user or no such installation.
+        UsageError: There is no such user or no such installation, or the reason is too short to be one.
         ClickHouseError: The server cannot be reached.
     """
+    if reason and len(reason.strip()) < SHORTEST_REASON:
+        raise UsageError(f"A reason has at least {SHORTEST_REASON} characters: a case, a ticket, who asked for it.")
     try:
         known = {"clickhouse_user": user} if user else {}
         settings = settings_for(data, user=user or "auditor", **known)
@@ -103,7 +113,7 @@ def reader_for(data: Path | None, user: str | None, timeout_s: float = 60.0) -> 
             raise UsageError(str(error)) from None
         raise
     try:
-        return Reader(settings, timeout_s)
+        return Reader(settings, timeout_s, reason.strip())
     except ClickHouseError as error:
         raise explained(error, settings.clickhouse_user) from None
 
@@ -116,6 +126,11 @@ def explained(error: ClickHouseError, user: str) -> TokentrailError:
         return TokentrailError(f"ClickHouse could not be reached ({words}). `tokentrail doctor` looks after it.")
     if error.code == ACCESS_DENIED:
         return Refused(f"ClickHouse lets {user} not read that ({words}). Name another user with --user.")
+    if error.code == _THROWN and "needs a reason" in words:
+        return Refused(
+            f"{user} must say why it reads text: --reason TEXT. The reason is kept with the name and time.",
+            lacks_reason=True,
+        )
     if error.code in _UNKNOWN_USER:
         return UsageError(f"ClickHouse does not let {user} in: no such user, or another password.")
     if error.code in _TOO_SLOW:
@@ -126,4 +141,12 @@ def explained(error: ClickHouseError, user: str) -> TokentrailError:
 
 
 class Refused(UsageError):
-    """The user may not read that."""
+    """The user may not read that.
+
+    Attributes:
+        lacks_reason: It may, when it says why.
+    """
+
+    def __init__(self, words: str, *, lacks_reason: bool = False) -> None:
+        super().__init__(words)
+        self.lacks_reason = lacks_reason

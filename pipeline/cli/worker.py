@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipeline.cli.context import DataOption, settings_for
+from pipeline.cli.context import DataOption, settings_for, stage_settings
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def worker(
     data: DataOption = None,
 ) -> None:
     """Run a stage until SIGTERM or Ctrl-C; start as many workers of a stage as there are partitions."""
-    settings = settings_for(data)
+    settings = settings_for(data) if stage == "all" else stage_settings(data, stage)
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format=f"%(asctime)s %(levelname)s {stage}: %(message)s"
     )

@@ -48,18 +48,20 @@ class Client:
         settings: Host, user and database.
         purpose: Written into `log_comment` of every query, so that the server's query log says who asked.
         timeout_s: Longest wait for an answer.
+        in_database: Unqualified tables are the installation's, whose database must be there.
 
     Raises:
         UsageError: No host is set.
         ClickHouseError: The server cannot be reached or refuses the user.
     """
 
-    def __init__(self, settings: Settings, *, purpose: str, timeout_s: float = 60.0) -> None:
+    def __init__(self, settings: Settings, *, purpose: str, timeout_s: float = 60.0, in_database: bool = False) -> None:
         if not settings.clickhouse_host:
             raise UsageError("No ClickHouse server: set TOKENTRAIL_CLICKHOUSE_HOST or give --data.")
         self.database = settings.database
+        ca = str(settings.clickhouse_ca_file) if settings.clickhouse_ca_file else None
         # An HTTP proxy of the environment is for the outside world, not for a server on this machine.
-        pool = get_pool_manager() if _is_loopback(settings.clickhouse_host) else None
+        pool = get_pool_manager(ca_cert=ca) if _is_loopback(settings.clickhouse_host) else None
         with _translated("connecting"):
             self._client = clickhouse_connect.get_client(
                 host=settings.clickhouse_host,
@@ -67,13 +69,16 @@ class Client:
                 username=settings.clickhouse_user,
                 password=settings.password(),
                 secure=settings.clickhouse_secure,
+                ca_cert=ca,
                 compress=not _is_loopback(settings.clickhouse_host),
                 connect_timeout=CONNECT_TIMEOUT_S,
                 send_receive_timeout=timeout_s,
                 autogenerate_session_id=False,
                 client_name="tokentrail",
+                # Asked for one that is not there, the server refuses everything, CREATE DATABASE too.
+                database=settings.database if in_database else None,
                 pool_mgr=pool,
-                settings={"async_insert": 0, "log_comment": f"tokentrail:{purpose}"},
+                settings={"async_insert": 0, "log_comment": explaining(purpose)},
             )
 
     def command(self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None) -> str:
@@ -86,23 +91,39 @@ class Client:
         with _translated("inserting"):
             self._client.raw_insert(insert_block=b"\n".join((sql.encode(), body)), settings=dict(settings))
 
-    def rows(self, sql: str, parameters: Parameters | None = None) -> list[tuple[Any, ...]]:
+    def rows(
+        self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None
+    ) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
-        return self.table(sql, parameters)[1]
+        return self.table(sql, parameters, settings)[1]
 
-    def table(self, sql: str, parameters: Parameters | None = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def table(
+        self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and all rows of a small result."""
         with _translated("asking"):
-            result = self._client.query(sql, parameters=dict(parameters or {}))
+            result = self._client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
             return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-    def stream(self, sql: str, parameters: Parameters | None = None) -> Iterator[Sequence[tuple[Any, ...]]]:
+    def stream(
+        self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
         """Rows of a large result, block by block."""
+        for _, block in self.blocks(sql, parameters, settings):
+            yield block
+
+    def blocks(
+        self, sql: str, parameters: Parameters | None = None, settings: Parameters | None = None
+    ) -> Iterator[tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]]:
+        """(column names, rows) of a large result, block by block."""
         with (
             _translated("reading"),
-            self._client.query_row_block_stream(sql, parameters=dict(parameters or {})) as blocks,
+            self._client.query_row_block_stream(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            ) as stream,
         ):
-            yield from blocks
+            for block in stream:
+                yield tuple(stream.source.column_names), block
 
     def now_ms(self) -> int:
         """The server's clock, milliseconds since 1970."""
@@ -111,6 +132,11 @@ class Client:
     def close(self) -> None:
         """Close the pool."""
         self._client.close()
+
+
+def explaining(purpose: str, reason: str = "") -> str:
+    """The `log_comment` of a query: for what, and, of text, why."""
+    return f"tokentrail:{purpose} reason={reason}" if reason else f"tokentrail:{purpose}"
 
 
 def connect(settings: Settings, *, purpose: str = "command", timeout_s: float = 60.0) -> Client:

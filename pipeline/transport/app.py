@@ -123,7 +123,7 @@ def credentials(settings: Settings) -> Any:
     Raises:
         UsageError: The protocol or mechanism is not one that both clients know.
     """
-    security = {name: str(value) for name, value in settings.kafka_security.items()}
+    security = settings.kafka_access()
     protocol = security.get("security.protocol", "plaintext").lower()
     if protocol == "plaintext":
         return None

@@ -139,7 +139,10 @@ def test_a_trace_of_nobody_fails(run):
 def test_a_call_by_id_shows_redacted_text_to_those_who_may_read_it(run):
     shown = run("query", "call", IDS[0], "--json").json
     assert shown["tenant"] == MINE and shown["text"] is None and "auditor may not" in shown["text_not_shown"]
-    text = run("query", "call", IDS[0], "--user", "investigator", "--json").json["text"]
+    silent = run("query", "call", IDS[0], "--user", "investigator", "--json").json
+    assert silent["text"] is None and "--reason" in silent["text_not_shown"]
+    why = ("--reason", "ticket 4711, a wrong answer")
+    text = run("query", "call", IDS[0], "--user", "investigator", *why, "--json").json["text"]
     assert "<EMAIL_ADDRESS>" in text["input"] and "jane.doe" not in text["input"] and text["output"] == "Done."
     told = run("query", "call", IDS[0], "--user", "investigator").out
     assert "<EMAIL_ADDRESS>" in told and "1.00 s" in told and "$0.2500" in told

@@ -31,12 +31,14 @@ class Span:
 
 def rows(client: Client, table: Table, span: Span) -> Iterator[tuple[Any, ...]]:
     """All rows of a span in position order; a position that stands there twice comes twice."""
-    sql = (
-        f"SELECT {', '.join(_expression(column) for column in table.columns)} FROM {client.database}.{table.name} "
-        f"WHERE {_WHERE} ORDER BY offset"
-    )
+    sql = f"SELECT {selection(table)} FROM {client.database}.{table.name} WHERE {_WHERE} ORDER BY offset"
     for block in client.stream(sql, _parameters(span)):
         yield from block
+
+
+def selection(table: Table, width: int | None = None) -> str:
+    """What to select so that rows come back as the tuples they were made of, or the first `width` values of them."""
+    return ", ".join(_expression(column) for column in table.columns[:width])
 
 
 def offsets(client: Client, table: Table, retention_days: int, week: str, span: Span) -> list[int]:

@@ -144,7 +144,7 @@ def test_a_call_by_id_shows_redacted_text_to_those_who_may_read_it(run):
     why = ("--reason", "ticket 4711, a wrong answer")
     text = run("query", "call", IDS[0], "--user", "investigator", *why, "--json").json["text"]
     assert "<EMAIL_ADDRESS>" in text["input"] and "jane.doe" not in text["input"] and text["output"] == "Done."
-    told = run("query", "call", IDS[0], "--user", "investigator").out
+    told = run("query", "call", IDS[0], "--user", "investigator", *why).out
     assert "<EMAIL_ADDRESS>" in told and "1.00 s" in told and "$0.2500" in told
 
 

@@ -7,21 +7,23 @@ the caller says that all should be settled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from pipeline.audit import spans
 from pipeline.audit.chain import Chain
-from pipeline.audit.lawful import GONE, Lawful
+from pipeline.audit.kept import Kept
+from pipeline.audit.lawful import Lawful
 from pipeline.audit.leaves import commitment, leaf, seal
 from pipeline.audit.ledger import Follower
 from pipeline.audit.parts import Announced, Held, is_whole, judge
 from pipeline.audit.report import PartitionReport, Problem, ProblemKind, Report
+from pipeline.audit.repriced import check, strangers
+from pipeline.audit.repricing import Landed, landed
 from pipeline.audit.rows import DAY_MS, Row, week
 from pipeline.audit.sources import Anchored, Checkpoint, Group, Sources, Trust
-from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES, Table
+from pipeline.audit.tables import CHAINED, OFFSET, RECEIVED_AT, REPRICINGS, RETENTION_DAYS, TABLES, Table
 from schemas.ledger import Cell, Entry, Intent, State
 
 # Rows looked at together: bounds memory and makes one query of many small ranges.
@@ -67,7 +69,7 @@ def verify(
         progress: Called with (ranges checked, ranges in all).
     """
     # Before the ledgers: a row that stands now has been announced by now.
-    groups = {table.name: sources.groups(table) for table in TABLES.values()}
+    groups = {table.name: sources.groups(table) for table in CHAINED.values()}
     numbers = range(scope.partitions) if scope.only is None else scope.only
     audits = [_Audit(sources, trust, scope, number) for number in numbers]
     total = sum(audit.fold() for audit in audits)
@@ -78,6 +80,7 @@ def verify(
             checked += ranges
             if progress is not None:
                 progress(checked, total)
+        audit.check_repricings(groups[REPRICINGS.name])
         audit.check_held()
     problems = [problem for audit in audits for problem in audit.problems]
     if scope.only is None:
@@ -91,7 +94,7 @@ def _strangers(sources: Sources, groups: Mapping[str, Sequence[Group]], partitio
     for name, found in groups.items():
         for group in found:
             if group.partition >= partitions:
-                for row in islice(sources.rows(TABLES[name], group.epoch, group.partition, 0, _BEYOND), NAMED):
+                for row in islice(sources.rows(CHAINED[name], group.epoch, group.partition, 0, _BEYOND), NAMED):
                     position = f"{group.epoch}/{group.partition}/{row[OFFSET]}"
                     why = f"the raw topic has no partition {group.partition}"
                     yield Problem("row_unexpected", group.partition, name, position, why)
@@ -110,8 +113,8 @@ class _Audit:
         self.since = (scope.since or {}).get(partition)
         self.next_of_epoch = dict(self.since.next_of_epoch) if self.since else {}
         self.lawful = Lawful()
-        # Rows that legal holds keep, by table: (epoch, offset) and the cell that they outlive.
-        self.held: dict[str, dict[tuple[int, int], Cell]] = {}
+        self.kept = Kept(partition)
+        self.repricings: list[Landed] = []
         start = self.since.end if self.since else 0
         self.chain = Chain(
             partition,
@@ -136,11 +139,14 @@ class _Audit:
         """Fold the ledger and hold it to what speaks of it; returns the number of finished ranges."""
         report, chain = self.report, self.chain
         for offset, value in self.sources.ledger(self.partition, chain.follower.end):
+            before = chain.follower.state
             verdict = chain.fold(offset, value)
             if not verdict.accepted or verdict.entry is None:
                 report.rejected += 1
                 continue
             self._take(offset, verdict.entry)
+            if (one := landed(offset, before, verdict.entry)) is not None:
+                self.repricings.append(one)
         chain.end()
         self.state, self.end = chain.follower.state, chain.follower.end
         self.later = Follower(self.partition, self.state, self.end)
@@ -159,14 +165,7 @@ class _Audit:
 
     def _take(self, offset: int, entry: Entry, *, rows_were_read: bool = False) -> None:
         self.lawful.fold(offset, entry, rows_were_read=rows_were_read)
-        if entry.held is not None:
-            cell, epoch = entry.held.cell, entry.held.epoch
-            kept = self.held.setdefault(cell.table, {})
-            kept.update({(epoch, each): cell for each in spans.read(entry.held.first, entry.held.offsets)})
-        if entry.released is not None:
-            kept = self.held.setdefault(entry.released.cell.table, {})
-            for each in spans.read(entry.released.first, entry.released.offsets):
-                kept.pop((entry.released.epoch, each), None)
+        self.kept.take(entry)
 
     def _finished(self) -> Iterator[tuple[int, Intent]]:
         """Finished ranges in order, each with the ledger offset at which it was finished."""
@@ -200,7 +199,7 @@ class _Audit:
                 limit = limits.get(group.epoch, 0)
                 if group.highest >= limit:
                     why = f"nothing from {self.at(group.epoch, limit)} on was announced"
-                    beyond = self.sources.rows(TABLES[table], group.epoch, self.partition, limit, group.highest + 1)
+                    beyond = self.sources.rows(CHAINED[table], group.epoch, self.partition, limit, group.highest + 1)
                     for row in islice(beyond, NAMED):
                         self.problem("row_unexpected", why, table, self.at(group.epoch, row[OFFSET]))
                 if group.false_dates:
@@ -317,9 +316,7 @@ class _Audit:
             for finding in judge(told, standing.leaves, standing.unsealed, self.lawful, held):
                 stretch = (intent.first, intent.next - 1) if finding.offset is None else (finding.offset,)
                 self.problem(finding.kind, finding.why, table.name, self.at(intent.epoch, *stretch))
-        self.report.expired_rows += held.dropped
-        self.report.erased_rows += held.erased
-        self.report.changed_rows += held.changed
+        self._count(held)
 
     def _catch_up(self) -> None:
         """Ask the ledger again: rows that were just read may show what was announced since."""
@@ -328,28 +325,49 @@ class _Audit:
             if verdict.accepted and verdict.entry is not None:
                 self._take(offset, verdict.entry, rows_were_read=True)
 
+    # ---- repricings
+
+    def check_repricings(self, groups: Sequence[Group]) -> None:
+        """Hold what calls cost by later price books to its announcements."""
+        name, state = REPRICINGS.name, self.state
+
+        def read(epoch: int, first: int, next: int) -> Iterable[Row]:
+            return self.sources.rows(REPRICINGS, epoch, self.partition, first, next)
+
+        self.lawful.settle()
+        told = check(read, self.trust.seal_key, self.lawful, self.repricings, self._catch_up)
+        for epoch, finding in told.findings:
+            where = self.at(epoch, finding.offset) if finding.offset is not None else ""
+            self.problem(finding.kind, finding.why, name, where)
+        self.report.rows[name] = sum(told.rows.values())
+        self.report.expired_rows += told.held.dropped
+        known = {one.repricing.number: one.repricing for one in self.repricings}
+        if state.repricing is not None:
+            known[state.repricing.number] = state.repricing
+        since = self.since.state.repricings if self.since else 0
+        for group in groups:
+            # One that is open may stand or not.
+            if group.partition != self.partition or (not since and group.rows == told.rows[group.epoch]):
+                continue
+            odd = list(islice(strangers(group.epoch, read(group.epoch, 0, _BEYOND), known), NAMED))
+            self._catch_up()
+            for number, offset in odd:
+                if not (number <= since or state.repricings < number <= self.later.state.repricings):
+                    why = f"repricing {number} did not put it there"
+                    self.problem("row_unexpected", why, name, self.at(group.epoch, offset))
+
     # ---- holds
 
     def check_held(self) -> None:
-        """Rows that outlive their cell under a legal hold: each stands and has a true seal."""
-        for name, table in TABLES.items():
-            kept = self.held.get(name, {})
-            found: dict[tuple[int, int], Row] = {}
-            for row in self.sources.held(table, self.partition):
-                found[row[0], row[OFFSET]] = row
-            for (epoch, offset), cell in kept.items():
-                held_row = found.pop((epoch, offset), None)
-                fate = self.lawful.fate(cell, epoch, offset)
-                where = self.at(epoch, offset)
-                if held_row is None:
-                    if not (fate and GONE in fate.may_be) and self.lawful.is_dropped(cell, -1):
-                        self.problem("row_missing", f"a legal hold keeps it beyond {cell}", f"held_{name}", where)
-                elif seal(self.trust.seal_key, leaf(table, held_row)) != held_row[-1]:
-                    self.problem("row_changed", "its seal is not that of what stands in it", f"held_{name}", where)
-                else:
-                    self.report.held_rows += 1
-            for epoch, offset in found:
-                self.problem("row_unexpected", "no record keeps it", f"held_{name}", self.at(epoch, offset))
+        """Hold the rows that outlive their cell under a legal hold to the ledger."""
+        for found in self.kept.check(self.sources, self.trust.seal_key, self.lawful):
+            self.problem(found.kind, found.why, found.table, self.at(found.epoch, found.offset))
+        self.report.held_rows = self.kept.rows
+
+    def _count(self, held: Held) -> None:
+        self.report.expired_rows += held.dropped
+        self.report.erased_rows += held.erased
+        self.report.changed_rows += held.changed
 
 
 @dataclass(slots=True)

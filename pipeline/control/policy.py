@@ -1,13 +1,14 @@
-"""Policies: how long whose records are kept, and how much of their text. Pure; records come from `llm.controls`.
+"""Policies: how long whose records are kept, of which class and what for. Pure; records come from `llm.controls`.
 
 A policy version takes effect 30 s after its append time, and an event is judged by the version in force at its own
-`received_at`, never by when it is processed. The first version holds from the beginning.
+`received_at`, never by when it is processed. The first version holds from the beginning. What is stored keeps the life
+that it was stored with: only `tokentrail retention apply` lets a shorter policy bite on it.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,38 +20,111 @@ from schemas.control import EFFECT_DELAY_MS, Control
 ContentMode = Literal["full", "hash", "none"]
 MODES: Final[tuple[ContentMode, ...]] = ("full", "hash", "none")  # from open to closed
 
+# text       redacted text, and the hashes that stand for it
+# metadata   one row a call, evaluation, feedback, heartbeat or dead letter, without text
+# anomalies  findings, closed windows, late events: what was computed from records
+# controls   the copy of switches, budgets, policies and holds
+Class = Literal["text", "metadata", "anomalies", "controls"]
+CLASSES: Final[tuple[Class, ...]] = ("text", "metadata", "anomalies", "controls")
+MAX_DAYS: Final = 3_650
+_TABLES: Final[Mapping[Class, tuple[str, ...]]] = {
+    "text": ("call_content",),
+    "metadata": ("calls", "evaluations", "feedback", "heartbeats", "dead_letters", "replays", "repricings"),
+    "anomalies": ("anomalies", "windows", "late_events"),
+    "controls": ("controls_log",),
+}
+CLASS_OF: Final[Mapping[str, Class]] = {table: name for name, tables in _TABLES.items() for table in tables}
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for one tenant, or for all that are not named. Lives in days, 1 to 3650; no text at all is 0 days."""
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What holds for one tenant, one environment, or for all that are not named.
+
+    Attributes:
+        metadata_days: Life of rows without text, 1 to 3650 days.
+        text_days: Life of text, 0 to 3650 days; 0: none is kept. Text never outlives the row that says whose it is.
+        anomalies_days: Life of findings, windows and late events. Of an environment they do not know.
+        controls_days: Life of the copy of controls.
+        content: How much of a text is kept.
+        purpose: By class, what it is kept for, as it completes the sentence "It is kept ...": "to find errors".
+    """
 
     metadata_days: int | None = None
     text_days: int | None = None
+    anomalies_days: int | None = None
+    controls_days: int | None = None
     content: ContentMode | None = None
+    purpose: dict[Class, str] = {}
 
     def __post_init__(self) -> None:
-        for name, days, least in (("metadata_days", self.metadata_days, 1), ("text_days", self.text_days, 0)):
-            if days is not None and not least <= days <= 3650:
-                raise ValueError(f"{name} is {days}; it must be from {least} to 3650")
+        for name in CLASSES:
+            days, least = self.days(name), 0 if name == "text" else 1
+            if days is not None and not least <= days <= MAX_DAYS:
+                raise ValueError(f"{name}_days is {days}; it must be from {least} to {MAX_DAYS}")
+        for name, said in self.purpose.items():
+            if not said.strip() or said != said.strip() or "\n" in said or said.endswith("."):
+                raise ValueError(f'the purpose of {name} must be one line, as in "to find errors", without a full stop')
+
+    def days(self, name: Class) -> int | None:
+        """The life of a class, where this rule says one."""
+        found: int | None = getattr(self, f"{name}_days")
+        return found
+
+
+_DEFAULT: Final = Rule(
+    metadata_days=365,
+    text_days=30,
+    anomalies_days=400,
+    controls_days=MAX_DAYS,
+    content="full",
+    purpose={
+        "text": "to find out why a call went wrong",
+        "metadata": "to account for cost, latency and errors",
+        "anomalies": "to compare a day with a year ago, and to show what was reported",
+        "controls": "to show who switched what, and why",
+    },
+)
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of the policy: the default, and what differs by tenant and by environment (a tenant's word wins)."""
 
-    default: Rule = Rule(metadata_days=365, text_days=30, content="full")
+    default: Rule = _DEFAULT
     tenant: dict[str, Rule] = {}
     environment: dict[str, Rule] = {}
 
+    def __post_init__(self) -> None:
+        for name, rule in self.environment.items():
+            if rule.anomalies_days is not None or rule.controls_days is not None:
+                raise ValueError(f"environment {name}: windows, anomalies and controls know no environment")
+
     def life(self, tenant: str, environment: str | None) -> tuple[int, int, ContentMode]:
         """(metadata days, text days, content mode) for a tenant in an environment."""
-        layers = (self.tenant.get(tenant), self.environment.get(environment or ""), self.default, Policy().default)
-        days = next(rule.metadata_days for rule in layers if rule is not None and rule.metadata_days is not None)
-        text = next(rule.text_days for rule in layers if rule is not None and rule.text_days is not None)
-        content = next(rule.content for rule in layers if rule is not None and rule.content is not None)
-        return days, text, content
+        layers = self._layers(tenant, environment)
+        content = next(rule.content for rule in layers if rule.content is not None)
+        return self.days("metadata", tenant, environment), self.days("text", tenant, environment), content
+
+    def days(self, name: Class, tenant: str, environment: str | None = None) -> int:
+        """Life of a class for a tenant in an environment; text goes with its row at the latest."""
+        layers = self._layers(tenant, environment)
+        found = next(days for rule in layers if (days := rule.days(name)) is not None)
+        return min(found, self.days("metadata", tenant, environment)) if name == "text" else found
+
+    def purpose(self, name: Class, tenant: str, environment: str | None = None) -> str:
+        """What a class is kept for."""
+        return next(rule.purpose[name] for rule in self._layers(tenant, environment) if name in rule.purpose)
+
+    def _layers(self, tenant: str, environment: str | None) -> Iterator[Rule]:
+        """From the closest to the farthest."""
+        if tenant in self.tenant:
+            yield self.tenant[tenant]
+        if environment in self.environment:
+            yield self.environment[environment]
+        yield self.default
+        yield _DEFAULT
 
 
 def load(path: Path | None) -> Policy:
-    """The policy in a TOML file; without a file, the default (365 days of metadata, 30 of text).
+    """The policy in a TOML file; without a file, the default (365 days of metadata, 30 of text, 400 of findings).
 
     Raises:
         UsageError: The file cannot be read, is no TOML, or says something that a policy cannot mean.

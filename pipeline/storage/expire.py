@@ -20,7 +20,7 @@ from pipeline.keys import Keys, load
 from pipeline.settings import Settings
 from pipeline.storage import held
 from pipeline.storage.client import ClickHouseError, Client
-from pipeline.storage.covered import NAMED, UNCHAINED, resolve
+from pipeline.storage.covered import ORDER, UNCHAINED, resolve
 from pipeline.storage.endings import MOST_NAMED, Endings
 from pipeline.transport.policies import read_holds
 from pipeline.transport.producer import RangeProducer
@@ -31,8 +31,6 @@ TRIES: Final = 20
 _NO_SUCH_PART: Final = 232  # NO_SUCH_DATA_PART
 
 _PARTITION: Final = re.compile(r"\((\d+),'(\d{4}-\d\d-\d\d)'\)")
-# Whose rows say whose they are goes last: other rows are asked by its positions.
-_ORDER: Final = {name: place for place, name in enumerate(sorted((*CHAINED, *UNCHAINED), key=NAMED.__contains__))}
 Progress = Callable[[int, int, str], None]
 
 
@@ -108,7 +106,7 @@ async def _expire(
         standing = cells(client)
         over = {cell for cell in standing if is_over(cell, now_ms)} | run.begun() | set(also)
         dropped = []
-        for number, cell in enumerate(sorted(over, key=lambda cell: (_ORDER[cell.table], str(cell)))):
+        for number, cell in enumerate(sorted(over, key=lambda cell: (ORDER[cell.table], str(cell)))):
             if progress is not None:
                 progress(number, len(over), str(cell))
             kept = await run.end(cell)
@@ -178,7 +176,7 @@ class _Run:
         gone: dict[str, int] = {}
         holds = self._holds()
         names = tuple(hold.id for hold in holds)
-        for table in _ORDER:
+        for table in ORDER:
             for week in held.weeks(self._client, table):
                 resolved = resolve(self._client, self._keys, holds, week)
                 if table not in CHAINED:

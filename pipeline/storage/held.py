@@ -6,14 +6,16 @@ run at a time. Must not write the ledger.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.errors import RetryableError
 from pipeline.storage.client import ClickHouseError, Client
-from pipeline.storage.covered import IDENTITY, PREFIX, TIME, Condition, Resolved
+from pipeline.storage.covered import IDENTITY, PREFIX, TIME, UNLOGGED, Condition, Resolved
 from schemas.ledger import Cell
 
+MOST_HASHES: Final = 5_000  # in one statement
 _SAME_QUERY_RUNS: Final = 216  # QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
 
 
@@ -42,13 +44,16 @@ def copy(client: Client, cell: Cell, holds: Resolved) -> None:
             f"SELECT {names}, multiIf({first}, ''), now64(3) {missing} LIMIT 1 BY {identity}",
             there.parameters,
             # Nobody makes the same copy at the same time, not even one whose client was killed.
-            {"query_id": f"tokentrail-hold-{client.database}-{table}-{cell.retention_days}-{cell.week}"},
+            {
+                "log_queries": 0,
+                "query_id": f"tokentrail-hold-{client.database}-{table}-{cell.retention_days}-{cell.week}",
+            },
         )
     except ClickHouseError as error:
         if error.code == _SAME_QUERY_RUNS:
             raise RetryableError(f"the held rows of {cell} are being copied by another run; try again later") from None
         raise
-    ((left,),) = client.rows(f"SELECT count() {missing}", there.parameters)
+    ((left,),) = client.rows(f"SELECT count() {missing}{UNLOGGED}", there.parameters)
     if left:
         raise RetryableError(f"{left} held rows of {cell} are not copied yet; nothing was dropped, try again")
 
@@ -58,7 +63,7 @@ def positions(client: Client, cell: Cell, partition: int) -> dict[int, list[int]
     where = Condition(client.database)
     found: dict[int, list[int]] = {}
     sql = (
-        f"SELECT epoch, offset FROM {client.database}.{PREFIX}{cell.table} WHERE {where.cell(cell)} "
+        f"SELECT DISTINCT epoch, offset FROM {client.database}.{PREFIX}{cell.table} WHERE {where.cell(cell)} "
         f"AND partition = {where.value(partition, 'UInt32')} ORDER BY epoch, offset"
     )
     for block in client.stream(sql, where.parameters):
@@ -87,8 +92,8 @@ def freed(client: Client, table: str, week: str, holds: Resolved, most: int) -> 
     """Held rows of a chained table and week that no hold covers, at most `most` together."""
     where, uncovered = _uncovered(client, table, week, holds)
     sql = (
-        f"SELECT retention_days, partition, epoch, offset FROM {client.database}.{PREFIX}{table} WHERE {uncovered} "
-        "ORDER BY retention_days, partition, epoch, offset"
+        f"SELECT DISTINCT retention_days, partition, epoch, offset FROM {client.database}.{PREFIX}{table} "
+        f"WHERE {uncovered} ORDER BY retention_days, partition, epoch, offset{UNLOGGED}"
     )
     found: dict[tuple[int, int, int], list[int]] = {}
     for block in client.stream(sql, where.parameters):
@@ -115,10 +120,30 @@ def remove(client: Client, gone: Freed) -> None:
 def remove_unchained(client: Client, table: str, week: str, holds: Resolved) -> int:
     """Delete held rows of a table that is not chained and that no hold covers; how many there were."""
     where, uncovered = _uncovered(client, table, week, holds)
-    name = f"{client.database}.{PREFIX}{table}"
-    ((count,),) = client.rows(f"SELECT count() FROM {name} WHERE {uncovered}", where.parameters)
-    if count:
-        client.command(f"ALTER TABLE {name} DELETE WHERE {uncovered}", where.parameters, {"mutations_sync": 1})
+    return delete_hashed(client, PREFIX + table, table, uncovered, where)
+
+
+def delete_hashed(client: Client, name: str, table: str, condition: str, where: Condition) -> int:
+    """Delete rows of a table that is not chained; how many there were.
+
+    The server keeps the text of a mutation, so that rows are named by hashes under a key that is thrown away.
+    """
+    key = f"({secrets.randbits(64)}, {secrets.randbits(64)})"
+    hashed = f"sipHash64Keyed({key}, {', '.join(IDENTITY[table])})"
+    sql = f"SELECT {hashed} FROM {client.database}.{name} WHERE {condition}{UNLOGGED}"
+    found = client.rows(sql, where.parameters)
+    for at in range(0, len(found), MOST_HASHES):
+        some = ", ".join(str(each) for (each,) in found[at : at + MOST_HASHES])
+        sql = f"ALTER TABLE {client.database}.{name} DELETE WHERE {hashed} IN ({some})"
+        client.command(sql, settings={"mutations_sync": 1})
+    return len(found)
+
+
+def count_uncovered(client: Client, table: str, week: str, holds: Resolved) -> int:
+    """How many held rows of a week no hold covers."""
+    where, uncovered = _uncovered(client, table, week, holds)
+    sql = f"SELECT count() FROM {client.database}.{PREFIX}{table} WHERE {uncovered}{UNLOGGED}"
+    ((count,),) = client.rows(sql, where.parameters)
     return int(count)
 
 

@@ -62,8 +62,8 @@ class Sinks:
             self._producer.poll(0)
         assert self._producer.flush(20) == 0
 
-    def start(self, name: str = "sink") -> subprocess.Popen[bytes]:
-        """One sink process."""
+    def environment(self) -> dict[str, str]:
+        """What a process of ours needs to reach this installation."""
         secret = self.settings.clickhouse_password.get_secret_value()
         known = {
             "TOKENTRAIL_KAFKA_BOOTSTRAP": self.settings.kafka_bootstrap,
@@ -74,13 +74,17 @@ class Sinks:
             "TOKENTRAIL_KEY_ROOT": self.settings.key_root.get_secret_value(),
             "PYTHONPATH": str(ROOT),
         }
+        return {**os.environ, **known}
+
+    def start(self, name: str = "sink") -> subprocess.Popen[bytes]:
+        """One sink process."""
         code = (
             "from agents.sink import Sink; from pipeline.settings import Settings; "
             "from pipeline.transport.runtime import run_stage; raise SystemExit(run_stage(Sink(), Settings()))"
         )
         with (self.folder / f"{name}.out").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", code], env={**os.environ, **known}, stdout=output, stderr=output
+                [sys.executable, "-c", code], env=self.environment(), stdout=output, stderr=output
             )
         self.processes[name] = process
         return process

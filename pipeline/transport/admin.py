@@ -209,7 +209,7 @@ def _retrying(call: Callable[[], T]) -> T:
 
 
 def _admin(settings: Settings) -> Any:
-    return AdminClient(settings.librdkafka(**{"log_level": 3, "client.id": "tokentrail-admin"}))
+    return AdminClient(settings.librdkafka(**{"log_level": 2, "client.id": "tokentrail-admin"}))
 
 
 def _unknown(name: str, topic_id: str) -> UnknownEpochError:

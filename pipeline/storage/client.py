@@ -22,6 +22,9 @@ from pipeline.settings import Settings
 Parameters = Mapping[str, Any]
 
 CONNECT_TIMEOUT_S: Final = 5
+# The driver asks the server to keep an answer until the query's end; the server keeps it in a file, and with a full
+# disk it then answers with success and no rows. Nothing here may take that for "nothing there".
+_STREAMED: Final = {"wait_end_of_query": 0}
 
 
 class ClickHouseError(RetryableError):
@@ -102,7 +105,9 @@ class Client:
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and all rows of a small result."""
         with _translated("asking"):
-            result = self._client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            result = self._client.query(
+                sql, parameters=dict(parameters or {}), settings=_STREAMED | dict(settings or {})
+            )
             return list(result.column_names), [tuple(row) for row in result.result_rows]
 
     def stream(

@@ -30,7 +30,9 @@ from tests.chaos.workers import Workers
 
 ALL = ("measure-1", "redact-1", "sink-1", "sink-2", "guard-1", "meter-1", "judge-1", "act-1")
 CLOCK = Path(__file__).parent / "clock"
-DISK_BYTES = 3 << 30
+DISK_BYTES = 2 << 30
+# As they are without a proxy in front.
+KAFKA, CLICKHOUSE = kafka.SETTINGS, clickhouse._CONFIG_XML
 
 
 class House:
@@ -53,7 +55,7 @@ class House:
             **(environment or {}),
         }
         self._before: dict[str, str | None] = {}
-        self._templates = kafka.SETTINGS, clickhouse._CONFIG_XML
+        self._before_us = kafka.SETTINGS, clickhouse._CONFIG_XML
         self._small_disk = small_disk
         self.disk: Path | None = None
         self.settings: Settings
@@ -75,8 +77,8 @@ class House:
         for _ in range(5):
             chosen.append(ports.pick(None, but_not=frozenset(chosen)))
         public, hidden, direct, sql, hidden_sql = chosen
-        kafka.SETTINGS = _behind(self._templates[0], hidden, direct)
-        clickhouse._CONFIG_XML = self._templates[1].replace(
+        kafka.SETTINGS = _behind(KAFKA, hidden, direct)
+        clickhouse._CONFIG_XML = CLICKHOUSE.replace(
             "<http_port>{port}</http_port>", f"<http_port>{hidden_sql}</http_port>"
         )
         self.kafka_proxy, self.clickhouse_proxy = Proxy(public, hidden), InsertProxy(sql, hidden_sql)
@@ -110,7 +112,7 @@ class House:
             if hasattr(self, name):
                 with suppress(Exception):
                     step()
-        kafka.SETTINGS, clickhouse._CONFIG_XML = self._templates
+        kafka.SETTINGS, clickhouse._CONFIG_XML = self._before_us
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

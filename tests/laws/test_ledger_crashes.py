@@ -17,7 +17,9 @@ FATES: tuple[Fate, ...] = ("never", "landed", "first part only", "lands last")
 ORDINARY = [tick(0), call(1), call(2, days=60), call(3), tick(4), call(5), gap(6, 8), call(9), tick(10)]
 REPAIRED = [call(0), call(1), call(4), call(5), call(1), call(2), call(3), call(4), call(5), call(6)]
 RECREATED = [call(0), call(1), call(2), call(0, epoch=2), tick(1, epoch=2), call(2, epoch=2)]
-INPUTS = {"ordinary": ORDINARY, "repaired": REPAIRED, "recreated": RECREATED}
+# The same positions once more, made under another policy: the first record of a position counts.
+OTHER_POLICY = [call(0), call(1), call(0, days=60), call(1, days=60), call(2, days=60), call(2), call(3)]
+INPUTS = {"ordinary": ORDINARY, "repaired": REPAIRED, "recreated": RECREATED, "other policy": OTHER_POLICY}
 
 
 def model_of(records: Sequence[Clean]) -> Model:

@@ -22,8 +22,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "subscribe": ("pipeline.cli.subscribe", "Print anomalies as they are raised."),
     "query": ("pipeline.cli.query", "Ask ClickHouse: named reports or free SQL."),
     "verify": ("pipeline.cli.verify", "Reconcile Kafka, ledger and rows; fails when they differ."),
+    "evidence": ("pipeline.cli.evidence", "One record's whole proof as a file, and its check without any database."),
     "anchor": ("pipeline.cli.anchor", "Sign the ledger's heads and put them away outside."),
-    "retention": ("pipeline.cli.retention", "Show what is kept how long, and drop what has expired."),
+    "retention": (
+        "pipeline.cli.retention",
+        "Show what is kept how long and for whom, drop what has expired, and check it.",
+    ),
+    "hold": ("pipeline.cli.hold", "Keep rows beyond their life for a legal reason, and let them go."),
     "erase": ("pipeline.cli.erase", "Erase a person, a run or one call; leaves and a receipt stay."),
     "replay": ("pipeline.cli.replay", "Process dead letters again while their raw text lives."),
     "reprice": (
@@ -31,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Price stored calls by another book, beside what they were first taken to cost.",
     ),
     "raw": ("pipeline.cli.raw", "Show how much raw text is still there, and delete what nobody needs any more."),
+    "access": ("pipeline.cli.access", "Say who may see and do what, and who has read text."),
     "doctor": ("pipeline.cli.doctor", "Look at every part and say what is wrong and what to do."),
     "bench": ("pipeline.cli.bench", "Measure this machine; figures as one JSON object."),
 }

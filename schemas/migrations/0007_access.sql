@@ -29,7 +29,7 @@ SELECT
     extract(log_comment, '^tokentrail:(\\w+)') AS purpose,
     multiIf(type = 'QueryStart', 'begun', type = 'QueryFinish', 'done', 'failed') AS outcome,
     arrayFilter(
-        name -> match(name, '^{database}\\.(held_)?call_content\\.(input|output|tool_calls|other)(\\.|$)'), columns
+        name -> match(name, '^{database}\\.(held_)?call_content\\.`?(input|output|tool_calls|other)\\b'), columns
     ) AS columns,
     result_rows AS rows,
     exception_code AS error_code,
@@ -37,5 +37,5 @@ SELECT
     query_id
 FROM system.query_log
 WHERE query_kind = 'Select' AND arrayExists(
-    name -> match(name, '^{database}\\.(held_)?call_content\\.(input|output|tool_calls|other)(\\.|$)'), system.query_log.columns
+    name -> match(name, '^{database}\\.(held_)?call_content\\.`?(input|output|tool_calls|other)\\b'), system.query_log.columns
 );

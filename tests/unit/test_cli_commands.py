@@ -40,7 +40,7 @@ def test_help_of_every_command_has_an_example(name):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_command_takes_data_and_those_that_answer_take_json(name):
     shown = CliRunner().invoke(command.app, [name, "--help"]).output
-    if name in ("retention", "raw"):
+    if name in ("access", "retention", "raw"):
         shown = CliRunner().invoke(command.app, [name, "show", "--help"]).output
     assert name == "bench" or "--data" in shown  # bench runs servers of its own
     assert name == "worker" or "--json" in shown

@@ -75,6 +75,7 @@ def deadletters(settings: Settings) -> Iterator[Finding]:
     client = admin(settings)
     count = sum(end for _, end in bounds(client, settings.topic("deadletter")).values())
     if count:
-        yield warn("dead letters", f"{count:,} so far.", "`tokentrail query dead-letters` says which and why.")
+        todo = "`tokentrail query dead-letters` says which and why, `tokentrail replay --dry-run` which can be saved."
+        yield warn("dead letters", f"{count:,} so far.", todo)
     else:
         yield ok("dead letters", "none.")

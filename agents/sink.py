@@ -224,7 +224,7 @@ class Sink:
                 at.blocks.clear()
                 metrics.DEAD_LETTERS.labels("row_refused").inc(len({offset for offset, _ in batch.refused}))
                 for part in batch.parts:
-                    metrics.ROWS.labels(part.cell.table).inc(len(part.rows))
+                    metrics.ROWS.labels(part.cell.table).inc(len(part))
         return None
 
     def _read_ledger(self, partition: int, start: int | None) -> list[tuple[int, bytes]]:
@@ -266,7 +266,7 @@ class Sink:
         at.blocks.clear()
         for part in batch.parts:
             try:
-                at.blocks[part.cell, part.root] = native.block(TABLES[part.cell.table], part.rows)
+                at.blocks[part.cell, part.root] = native.block_of_columns(TABLES[part.cell.table], part.columns)
             except native.MISFIT:
                 found = native.misfits(TABLES[part.cell.table], part.rows)
                 misfits += [(part.offsets[index], part.cell.table) for index in found]
@@ -274,8 +274,8 @@ class Sink:
 
     def _insert(self, at: _Assignment, token: str, part: BatchPart, deadline_ms: int) -> Outcome:
         table = TABLES[part.cell.table]
-        body = at.blocks.get((part.cell, part.root)) or native.block(table, part.rows)
-        block = Block(table, f"{self._client.database}-{token}", len(part.rows), body)
+        body = at.blocks.get((part.cell, part.root)) or native.block_of_columns(table, part.columns)
+        block = Block(table, f"{self._client.database}-{token}", len(part), body)
         try:
             insert(self._client, block, deadline_ms=deadline_ms)
         except RowsRefusedError as error:

@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from typing import Final
+
+import msgspec
 
 from pipeline.audit import spans
+from pipeline.audit.columns import Columns, columns, days
 from pipeline.audit.erasing import Subjects, bare
-from pipeline.audit.leaves import LEAF_VERSION, leaf, root, seal, seal_key
-from pipeline.audit.rows import DAY_MS, Row, dead_letter, rows, week
-from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES
+from pipeline.audit.leaves import LEAF_VERSION, leaves, root, seal_key, seals
+from pipeline.audit.rows import COMMITMENT, DAY_MS, Row, dead_letter, tables, week
+from pipeline.audit.tables import OFFSET, TABLES
 from pipeline.keys import Keys
 from schemas.clean import Clean, Dead
 from schemas.ledger import Cell, Intent, Part
 
 Refused = tuple[tuple[int, str], ...]
 
+_ORDER: Final = {name: place for place, name in enumerate(TABLES)}
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """One record of `llm.calls`: its offset there, its content, its size in bytes."""
 
     input_offset: int
@@ -33,21 +37,36 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """The rows of a batch that go into one cell, sealed and in position order."""
+    """The rows of a batch that go into one cell, in position order.
+
+    Attributes:
+        cell: Which.
+        columns: One sequence of values for each column of its table, the seals last.
+        root: Over the leaves, hexadecimal.
+    """
 
     cell: Cell
-    rows: tuple[Row, ...]
+    columns: Columns
     root: str
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows as tuples, made anew at every call."""
+        return list(zip(*self.columns, strict=True))
 
     @property
     def offsets(self) -> list[int]:
         """Source offsets of the rows, rising."""
-        return [row[OFFSET] for row in self.rows]
+        return list(self.columns[OFFSET])
 
     def of(self, offsets: Collection[int]) -> BatchPart:
         """Only the rows at some offsets, with their own root."""
-        kept = tuple(row for row in self.rows if row[OFFSET] in offsets)
-        return BatchPart(self.cell, kept, root(leaf(TABLES[self.cell.table], row) for row in kept).hex())
+        kept = [index for index, offset in enumerate(self.columns[OFFSET]) if offset in offsets]
+        columns: Columns = [[column[index] for index in kept] for column in self.columns]
+        return BatchPart(self.cell, columns, root(_leaves(self.cell, columns)).hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +87,7 @@ class Batch:
     @property
     def with_rows(self) -> list[int]:
         """Source offsets that have a row, rising."""
-        return sorted({row[OFFSET] for part in self.parts for row in part.rows})
+        return sorted({offset for part in self.parts for offset in part.columns[OFFSET]})
 
     def intent(self, number: int, attempt: int, deadline_ms: int, input_epoch: int, input_first: int) -> Intent:
         """What the ledger is told."""
@@ -93,16 +112,8 @@ class Batch:
     def ledger_parts(self) -> tuple[Part, ...]:
         """The parts as the ledger names them."""
         return tuple(
-            Part(part.cell, len(part.rows), part.root, spans.write(self.first, part.offsets)) for part in self.parts
+            Part(part.cell, len(part), part.root, spans.write(self.first, part.offsets)) for part in self.parts
         )
-
-
-def _sealed(cell: Cell, found: Sequence[Row], key: bytes) -> BatchPart:
-    """Rows of one cell with their seals and root."""
-    table = TABLES[cell.table]
-    leaves = [leaf(table, row) for row in found]
-    rows = tuple((*row, seal(key, each)) for row, each in zip(found, leaves, strict=True))
-    return BatchPart(cell, rows, root(leaves).hex())
 
 
 def build(
@@ -125,35 +136,47 @@ def build(
     """
     counts: Counter[str] = Counter()
     gaps = []
-    # By day rather than by week: cheaper for each row, and a few days are joined to a week below.
-    by_day: dict[tuple[str, int, int], list[Row]] = {}
+    # By day rather than by week: cheaper for each record, and a few days are joined to a week below.
+    by_day: dict[tuple[str, int, int], list[Clean]] = {}
+    bound: dict[int, bytes] = {}
     next_offset = first
     lost = set(refused)
     for slot in slots:
-        fact = slot.clean.fact
-        counts[fact.type] += fact.next_offset - next_offset
+        clean = slot.clean
+        fact = clean.fact
+        end = (fact.position.offset if fact.gap_last is None else fact.gap_last) + 1
+        counts[fact.type] += end - next_offset
         if fact.type == "gap":
-            gaps.append((next_offset, fact.next_offset - 1))
-        next_offset = fact.next_offset
-        clean = slot.clean if erased is None or not erased.names(fact) else bare(slot.clean)
-        found = rows(clean, keys)
+            gaps.append((next_offset, end - 1))
+        next_offset = end
+        if erased is not None and erased.names(fact):
+            clean = bare(clean)
+        found = tables(clean)
         if lost:
-            found = _without(found, slot, lost)
-        for table, row in found:
-            key = (table, row[RETENTION_DAYS], row[RECEIVED_AT] // DAY_MS)
+            gone = [table for table in found if (fact.position.offset, table) in lost]
+            if "call_content" in gone:  # the text cannot be stored; the other row still says that there was one
+                (commitment,) = columns("call_content", [clean], keys, {})[COMMITMENT]
+                bound[fact.position.offset] = commitment
+            if gone:
+                found = [*(table for table in found if table not in (*gone, "dead_letters")), "dead_letters"]
+                clean = dead_letter(clean, Dead("row_refused", ",".join(gone), slot.size_bytes))
+        for table in found:
+            key = (table, days(table, clean), fact.received_at // DAY_MS)
             if (held := by_day.get(key)) is None:
                 held = by_day[key] = []
-            held.append(row)
-    cells: dict[Cell, list[Row]] = {}
-    for (table, days, day), held in by_day.items():
-        cell = Cell(table, days, week(day * DAY_MS))
-        cells[cell] = sorted(cells[cell] + held, key=itemgetter(OFFSET)) if cell in cells else held
-    order = list(TABLES)
+            held.append(clean)
+    cells: dict[Cell, list[Clean]] = {}
+    for (table, life, day), held in by_day.items():
+        cell = Cell(table, life, week(day * DAY_MS))
+        cells[cell] = sorted(cells[cell] + held, key=_offset) if cell in cells else held
     sealing = seal_key(keys)
-    parts = [
-        _sealed(cell, cells[cell], sealing)
-        for cell in sorted(cells, key=lambda cell: (order.index(cell.table), *_life(cell)))
-    ]
+    parts = []
+    for cell in sorted(cells, key=lambda cell: (_ORDER[cell.table], cell.retention_days, cell.week)):
+        made = columns(cell.table, cells[cell], keys, bound)
+        hashed = _leaves(cell, made)
+        if cell.table == "call_content":
+            bound.update(zip(made[OFFSET], made[COMMITMENT], strict=True))
+        parts.append(BatchPart(cell, [*made, seals(sealing, hashed)], root(hashed).hex()))
     return Batch(
         slots=tuple(slots),
         epoch=slots[0].clean.fact.position.epoch,
@@ -168,16 +191,10 @@ def build(
     )
 
 
-def _life(cell: Cell) -> tuple[int, str]:
-    return cell.retention_days, cell.week
+def _leaves(cell: Cell, columns: Columns) -> list[bytes]:
+    table = TABLES[cell.table]
+    return leaves(table, zip(*columns[: table.leaf_width], strict=True))
 
 
-def _without(found: list[tuple[str, Row]], slot: Slot, refused: set[tuple[int, str]]) -> list[tuple[str, Row]]:
-    """The rows of a record but for the refused ones, and one dead letter for those together."""
-    offset = slot.clean.fact.position.offset
-    kept = [(table, row) for table, row in found if (offset, table) not in refused]
-    gone = [table for table, _ in found if (offset, table) in refused]
-    if gone:
-        letter = dead_letter(slot.clean, Dead("row_refused", ",".join(gone), slot.size_bytes))
-        kept.append(("dead_letters", letter))
-    return kept
+def _offset(clean: Clean) -> int:
+    return clean.fact.position.offset

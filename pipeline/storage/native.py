@@ -33,8 +33,17 @@ def block(table: Table, rows: Sequence[tuple[Any, ...]]) -> bytes:
     Raises:
         MISFIT: A value does not fit its column.
     """
-    parts = [varint(len(table.columns)), varint(len(rows))]
-    for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
+    return block_of_columns(table, list(zip(*rows, strict=True)))
+
+
+def block_of_columns(table: Table, columns: Sequence[Sequence[Any]]) -> bytes:
+    """All rows as one block, given as one sequence of values for each column.
+
+    Raises:
+        MISFIT: A value does not fit its column.
+    """
+    parts = [varint(len(table.columns)), varint(len(columns[0]))]
+    for column, values in zip(table.columns, columns, strict=True):
         head, encode = _CODECS[column.kind, column.nullable]
         parts += (_name(column.name), head, encode(values))
     return b"".join(parts)

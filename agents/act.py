@@ -19,6 +19,7 @@ import msgspec
 
 from agents.archive import Archive
 from pipeline import metrics
+from pipeline.control.policy import Policies
 from pipeline.errors import RetryableError
 from pipeline.transport.stage import Limits, Range, StageContext
 from schemas.anomaly import Anomaly
@@ -29,6 +30,8 @@ OLD_MS: Final = 900_000
 ATTEMPTS: Final = 4
 TIMEOUT_S: Final = 5.0
 ARCHIVE_EVERY_S: Final = 0.5
+# A policy takes effect 30 s after it was appended; who is this far behind at most has read it by then.
+CONTROLS_LAG_S: Final = 10.0
 _read = msgspec.json.Decoder(Anomaly).decode
 
 
@@ -90,7 +93,7 @@ class Act:
 
     async def _archive(self) -> None:
         """Move anomalies and windows into ClickHouse for as long as the stage runs."""
-        archive = await self._context.to_thread(Archive, self._context.settings)
+        archive = await self._context.to_thread(Archive, self._context.settings, self._policies)
         try:
             while True:
                 try:
@@ -103,6 +106,13 @@ class Act:
                     await asyncio.sleep(ARCHIVE_EVERY_S)
         finally:
             await asyncio.shield(self._context.to_thread(archive.close))
+
+    def _policies(self) -> Policies:
+        """The policies as the log has them now; in the archiver's thread."""
+        controls = self._context.controls
+        if controls.lag_s > CONTROLS_LAG_S:
+            raise RetryableError("llm.controls is not read to its end yet, and the policy says how long findings live")
+        return Policies(controls.records("policy"))
 
     async def idle(self, partition: int, now_s: float) -> None:
         """Notice when the archiver has ended: that is a bug, and the stage must not look healthy."""

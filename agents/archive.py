@@ -1,18 +1,20 @@
 """Anomalies, closed windows and late events into ClickHouse, beside `act`'s own work: no alarm waits for a database.
 
 Reads with a plain consumer and commits after the insert; a repeated insert is the same rows again, which the tables'
-engine makes one.
+engine makes one. For that every revision must get the same life: it is that of the policy in force when the window
+began, the anomaly was opened or the late event was received, never of one in force when it is archived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException
 
 from pipeline import metrics
+from pipeline.control.policy import Policies
 from pipeline.errors import RetryableError
 from pipeline.settings import Settings
 from pipeline.storage.client import Client, connect
@@ -25,11 +27,25 @@ _anomaly = msgspec.json.Decoder(Anomaly).decode
 _windows = msgspec.json.Decoder(Windows | Late).decode
 
 
-class Archive:
-    """One reader of `anomalies` and `windows`. Blocking; memory: 2,000 records at a time."""
+Life = Callable[[str, int], int]  # (tenant, milliseconds since 1970) to days
 
-    def __init__(self, settings: Settings) -> None:
+
+def life_of(policies: Policies) -> Life:
+    """How long findings are kept, by the policy in force at their time."""
+    return lambda tenant, at_ms: policies.at(at_ms)[1].days("anomalies", tenant)
+
+
+class Archive:
+    """One reader of `anomalies` and `windows`. Blocking; memory: 2,000 records at a time.
+
+    Args:
+        settings: Which Kafka, which ClickHouse.
+        policies: Gives the policies as the log has them now.
+    """
+
+    def __init__(self, settings: Settings, policies: Callable[[], Policies]) -> None:
         self._settings = settings
+        self._policies = policies
         self._client: Client | None = None
         self._names = {settings.topic(name): name for name in ("anomalies", "windows")}
         self._consumer = Consumer(
@@ -51,13 +67,16 @@ class Archive:
         Raises:
             RetryableError: Kafka or ClickHouse is away; the same rows are tried again at the next step.
         """
+        if not (policies := self._policies()):
+            raise RetryableError("llm.controls holds no policy yet; run `tokentrail migrate`")
         if not self._waiting:
             try:
                 messages = self._consumer.consume(MOST, 0.05)
             except KafkaException as error:
                 raise RetryableError(f"anomalies and windows cannot be read: {error}") from error
             self._waiting = rows_of(
-                [(self._names[m.topic() or ""], m.value() or b"") for m in messages if m.error() is None]
+                [(self._names[m.topic() or ""], m.value() or b"") for m in messages if m.error() is None],
+                life_of(policies),
             )
         done = 0
         for table, rows in list(self._waiting.items()):
@@ -83,25 +102,25 @@ class Archive:
             self._client.close()
 
 
-def rows_of(records: Sequence[tuple[str, bytes]]) -> dict[str, list[dict[str, Any]]]:
+def rows_of(records: Sequence[tuple[str, bytes]], life: Life) -> dict[str, list[dict[str, Any]]]:
     """Rows by table, of (logical topic, value) records; what is none of ours is left out and counted."""
     found: dict[str, list[dict[str, Any]]] = {}
     for topic, value in records:
         try:
             if topic == "anomalies":
-                found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(value)))
+                found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(value), life))
                 continue
             record = _windows(value)
             if isinstance(record, Late):
-                found.setdefault("late_events", []).append(_late_row(record))
+                found.setdefault("late_events", []).append(_late_row(record, life))
             else:
-                found.setdefault("windows", []).extend(_window_rows(record))
+                found.setdefault("windows", []).extend(_window_rows(record, life))
         except msgspec.MsgspecError:
             metrics.SKIPPED.labels("archive", "unreadable").inc()
     return {table: rows for table, rows in found.items() if rows}
 
 
-def _anomaly_row(one: Anomaly) -> dict[str, Any]:
+def _anomaly_row(one: Anomaly, life: Life) -> dict[str, Any]:
     return {
         "tenant": one.subject.get("tenant", ""),
         "id": one.id,
@@ -124,10 +143,11 @@ def _anomaly_row(one: Anomaly) -> dict[str, Any]:
         "opened_at": _time(one.opened_at),
         "detected_at": _time(one.detected_at),
         "record": _encode(one).decode(),
+        "retention_days": life(one.subject.get("tenant", ""), one.opened_at),
     }
 
 
-def _late_row(one: Late) -> dict[str, Any]:
+def _late_row(one: Late, life: Life) -> dict[str, Any]:
     return {
         "tenant": one.tenant,
         "epoch": one.position.epoch,
@@ -137,10 +157,11 @@ def _late_row(one: Late) -> dict[str, Any]:
         "received_at": _time(one.received_at),
         "late_by_ms": one.late_by_ms,
         "stage": "meter",
+        "retention_days": life(one.tenant, one.received_at),
     }
 
 
-def _window_rows(closed: Windows) -> list[dict[str, Any]]:
+def _window_rows(closed: Windows, life: Life) -> list[dict[str, Any]]:
     return [
         {
             "tenant": closed.tenant,
@@ -164,6 +185,7 @@ def _window_rows(closed: Windows) -> list[dict[str, Any]]:
             "ttft_p95_ms": one.ttft_ms.p95,
             "ttft_p99_ms": one.ttft_ms.p99,
             "record": _encode(one).decode(),
+            "retention_days": life(closed.tenant, one.start),
         }
         for one in closed.windows
     ]

@@ -1,71 +1,68 @@
-"""`tokentrail retention`: what is kept how long, and the end of what has had its life. The policy itself is a file."""
+"""`tokentrail retention`: what is kept how long, the end of what has had its life, and the proof.
+
+The policy itself is a file; `tokentrail migrate` publishes it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pipeline.cli.context import DataOption, JsonOption, settings_for
+from pipeline.cli.keeping import Held, held, look, policies_of, run
 from pipeline.cli.times import duration, iso_ms
-from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.cli.formats import Unit
-    from pipeline.control.policy import Policy, Rule
-    from pipeline.settings import Settings
-    from schemas.ledger import Cell
+    from pipeline.storage.ages import Overdue
 
 app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
-    help="Show what is kept how long, and drop what has expired.",
+    help="Show what is kept how long, drop what has expired, and prove that nothing is older than it may be.",
     epilog="Example: tokentrail retention show",
 )
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
 _UNITS: Final[dict[str, Unit]] = {"kept_days": "count", "rows": "count"}
-_MODES: Final = {
-    "full": "redacted text is kept",
-    "hash": "of text only length and keyed hash are kept",
-    "none": "no text is kept",
+_CHECK_UNITS: Final[dict[str, Unit]] = {"rows": "count", "oldest_days": "count", "policy_days": "count"}
+_WRONG: Final = {
+    "too_old_by_stamp": "their life is over. Does `keep` run? Run `tokentrail retention apply`",
+    "too_old_by_policy": "the policy keeps them no longer. Run `tokentrail retention apply`",
+    "released_but_held": "no hold covers them any more. Run `tokentrail retention apply`",
+    "no_engine_ttl": "the engine's own expiry does not stand behind it. Set the TTL of the migration again",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One ClickHouse partition: a week of rows that live equally long; times are milliseconds since 1970."""
-
-    cell: Cell
-    rows: int
-    ends_at_ms: int
 
 
 @app.command(epilog="Example: tokentrail retention show --json")
 def show(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Say in sentences what the policy in force keeps, and when each stored week of rows is dropped."""
+    """Say in sentences what is kept, how long, what for and who sees it; the holds; and when each stored week goes."""
     from pipeline.cli.output import table, write_json
-    from pipeline.transport.policies import read_policies
+    from pipeline.cli.retention_words import hold_sentence, sentences
+    from pipeline.cli.sight import sights
+    from pipeline.keys import load
+    from pipeline.transport.policies import read_holds
 
     settings = settings_for(data)
-    policies = read_policies(settings)
-    now_ms = time.time_ns() // 1_000_000
-    if not policies:
-        raise UsageError(f"{settings.topic('controls')} holds no policy. Run `tokentrail migrate`.")
+    policies, now_ms = policies_of(settings), time.time_ns() // 1_000_000
     version, policy = policies.at(now_ms)
-    said = [f"Policy version {version} is in force.", *sentences(policy)]
+    found, has_controls_log = held(settings)
+    said = [f"Policy version {version} is in force.", *sentences(policy, sights(), has_controls_log=has_controls_log)]
     latest = policies.latest()
     if latest is not None and latest[0] != version:
-        said.append(f"Version {latest[0]} takes effect within 30 s; rows keep the life they were stored with.")
-    found = held(settings)
+        said.append(f"Version {latest[0]} takes effect within 30 s.")
+    holds = [hold_sentence(hold) for hold in read_holds(settings, load(settings)).in_force]
     if as_json:
-        write_json({"policy_version": version, "policy": said[1:], "partitions": [_plain(each) for each in found]})
+        partitions = [_plain(each) for each in found]
+        write_json({"policy_version": version, "policy": said[1:], "holds": holds, "partitions": partitions})
         return
-    print("\n".join(said))
+    print("\n".join([*said, *(holds or ["No hold is in force."])]))
     if found:
         columns = ["table", "kept_days", "week_of", "rows", "dropped_from", "which_is"]
         table(columns, [_row(each, now_ms) for each in found], _UNITS)
@@ -75,106 +72,82 @@ def show(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 @app.command(epilog="Example: tokentrail retention apply --dry-run")
 def apply(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Drop every week of rows whose life is over, and say so in the ledger. It cannot be undone."""
+    """Drop every week of rows whose life is over by stamp or by policy, and what of others the policy keeps no longer.
+
+    Rows under a hold stay; those whose hold was released go. The ledger is told first. It cannot be undone.
+    """
     from pipeline.cli.output import write_json
 
     settings = settings_for(data)
-    dropped = run(settings, dry_run=dry_run)
+    done = run(settings, dry_run=dry_run)
     if as_json:
-        write_json({"dry_run": dry_run, "dropped": [_plain(each) for each in dropped]})
+        plain = {"removed": dict(done.removed), "released": dict(done.released), "kept_by_holds": done.kept}
+        write_json({"dry_run": dry_run, "dropped": [_plain(each) for each in done.dropped], **plain})
         return
-    word = "Would drop" if dry_run else "Dropped"
-    for each in dropped:
-        print(f"{word} {each.cell}: {each.rows:,} rows whose life ended {iso_ms(each.ends_at_ms)[:10]}.")
-    if not dropped:
+    would = "Would drop" if dry_run else "Dropped"
+    for each in done.dropped:
+        ended = f"whose life ended {iso_ms(each.ends_at_ms)[:10]}" if each.ends_at_ms <= _now_ms() else "by the policy"
+        print(f"{would} {each.cell}: {each.rows:,} rows, {ended}.")
+    if done.kept:
+        print(f"Holds keep {done.kept:,} of them.")
+    for name, rows in done.removed.items():
+        print(f"{'Would remove' if dry_run else 'Removed'} {rows:,} rows of {name} that the policy keeps no longer.")
+    for name, rows in done.released.items():
+        print(f"Removed {rows:,} rows of held_{name} that no hold covers any more.")
+    if not (done.dropped or done.removed or done.released):
         print("Nothing has expired.")
 
 
-def run(settings: Settings, *, dry_run: bool = False, now_ms: int | None = None) -> list[Held]:
-    """What was dropped, or would be.
+@app.command(epilog="Example: tokentrail retention check --json")
+def check(
+    grace_hours: Annotated[
+        float, typer.Option(min=0, help="What is due for less than this is left to the next run.")
+    ] = 3.0,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute from the rows how old everything is, held rows too; fails when anything is older than it may be."""
+    from pipeline.cli.output import table, write_json
+    from pipeline.control.overdue import days, oldest
 
-    Args:
-        settings: The installation; its ClickHouse user must be able to drop partitions.
-        dry_run: Change nothing.
-        now_ms: The time to go by, milliseconds since 1970; None is ClickHouse's clock.
-
-    Raises:
-        RetryableError: Kafka or ClickHouse does not answer, or rows are being put into such a partition just now.
-    """
-    from pipeline.audit.retention import ends_at_ms, is_over
-    from pipeline.cli.progress import Progress
-    from pipeline.storage.check import partition_count
-    from pipeline.storage.client import connect
-    from pipeline.storage.expire import drop_expired
-
-    client = connect(settings, purpose="retention")
-    try:
-        if dry_run:
-            now = client.now_ms() if now_ms is None else now_ms
-            return [each for each in held(settings) if is_over(each.cell, now)]
-        with Progress("retention") as progress:
-            dropped = drop_expired(
-                settings,
-                client,
-                partition_count(settings),
-                now_ms=now_ms,
-                progress=lambda done, total, what: progress.update(done, what, total),
-            )
-    finally:
-        client.close()
-    return [Held(each.cell, each.rows, ends_at_ms(each.cell)) for each in dropped.dropped]
-
-
-def held(settings: Settings) -> list[Held]:
-    """Every stored partition, what goes first first.
-
-    Raises:
-        ClickHouseError: The server does not answer.
-    """
-    from pipeline.audit.retention import ends_at_ms
-    from pipeline.storage.client import connect
-    from pipeline.storage.expire import cells
-
-    client = connect(settings, purpose="retention")
-    try:
-        found = cells(client)
-    finally:
-        client.close()
-    return sorted((Held(cell, rows, ends_at_ms(cell)) for cell, rows in found.items()), key=_order)
+    settings = settings_for(data)
+    now_ms = _now_ms()
+    found, policy = look(settings, grace_ms=int(grace_hours * HOUR_MS))
+    rows = [
+        {
+            "table": name,
+            "tenant": tenant,
+            "rows": sum(g.rows for g in found.groups if (g.cell.table, g.tenant) == (name, tenant)),
+            "oldest_days": max(0, now_ms - group.oldest_ms) // DAY_MS,
+            "policy_days": days(policy, group),
+        }
+        for (name, tenant), group in oldest(found.groups).items()
+    ]
+    if as_json:
+        write_json({"ok": not found.overdue, "tables": rows, "too_old": [asdict(each) for each in found.overdue]})
+    else:
+        if rows:
+            table(list(rows[0]), [list(row.values()) for row in rows], _CHECK_UNITS)
+        for each in found.overdue:
+            print(_wrong(each))
+        print("Something is older than it may be." if found.overdue else "Nothing is older than it may be.")
+    if found.overdue:
+        raise typer.Exit(1)
 
 
-def sentences(policy: Policy) -> Iterator[str]:
-    """A policy in words: what holds for all, then what differs by tenant and by environment."""
-    days, text_days, mode = policy.life("", None)
-    yield f"Rows without text are kept {_days(days)}; {_text(mode, text_days)}."
-    for kind, rules in (("Tenant", policy.tenant), ("Environment", policy.environment)):
-        for name in sorted(rules):
-            yield f"{kind} {name}: {', '.join(_parts(rules[name]))}."
-    if policy.tenant and policy.environment:
-        yield "Where both name something, the tenant's word holds."
+def _wrong(each: Overdue) -> str:
+    whose = f" of tenant {each.tenant}" if each.tenant else ""
+    rows = f"{each.rows:,} rows{whose}: " if each.rows else ""
+    since = f", since {iso_ms(each.since_ms)[:10]}" if each.since_ms else ""
+    return f"{each.table}: {rows}{_WRONG[each.kind]}{since}."
 
 
-def _parts(rule: Rule) -> Iterable[str]:
-    if rule.metadata_days is not None:
-        yield f"rows without text {_days(rule.metadata_days)}"
-    if rule.text_days is not None:
-        yield f"text {_days(rule.text_days)}" if rule.text_days else "no text is kept"
-    if rule.content is not None:
-        yield _MODES[rule.content]
-
-
-def _text(mode: str, days: int) -> str:
-    if mode != "full" or not days:
-        return _MODES["none" if mode == "full" else mode]
-    return f"redacted text is kept {_days(days)}"
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count:,} days"
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _order(each: Held) -> tuple[int, str]:

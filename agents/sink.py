@@ -35,18 +35,17 @@ from pipeline.audit.erasing import Subjects
 from pipeline.audit.lane import Lane
 from pipeline.audit.tables import TABLES
 from pipeline.audit.writer import Steps
-from pipeline.control import erasures
 from pipeline.errors import FencedError, RetryableError, StuckError
 from pipeline.storage import native, reading
 from pipeline.storage.append import Block, BusyError, LateError, RowsRefusedError, insert
 from pipeline.storage.client import ClickHouseError, Client, connect
+from pipeline.transport.erasures import Following
 from pipeline.transport.logs import told
 from pipeline.transport.producer import Outgoing
 from pipeline.transport.ranges import KafkaRecord, Record
 from pipeline.transport.stage import Limits, Range, StageContext
 from pipeline.transport.tail import last_records, read_all
 from schemas.clean import Clean
-from schemas.control import Erasure
 from schemas.ledger import Cell
 
 log = logging.getLogger(__name__)
@@ -87,8 +86,7 @@ class Sink:
         """Wait for ClickHouse."""
         self._context = context
         self._assignments: dict[int, _Assignment] = {}
-        self._erased: tuple[int, tuple[Erasure, ...]] = (-1, ())  # erasure requests, and up to where they were read
-        self._subjects: dict[int, Subjects] = {}
+        self._erasures = Following(context.controls, context.keys)
         # What is loaded by now stays: the collector need not walk it again for every range.
         gc.collect()
         gc.freeze()
@@ -237,27 +235,10 @@ class Sink:
 
     async def _whom(self, count: int | None) -> Subjects | None:
         """Whose records become bare rows: by the first `count` erasure requests, or by all that are known now."""
-        controls = self._context.controls
-        await controls.wait_current()
-        while count is not None and len(self._requests()) < count:  # noqa: ASYNC110 - the reader is a thread
+        await self._context.controls.wait_current()
+        while count is not None and self._erasures.known < count:  # noqa: ASYNC110 - a thread reads them
             await asyncio.sleep(LOOK_S)
-        known = self._requests()
-        count = len(known) if count is None else count
-        if count == 0:
-            return None
-        if count not in self._subjects:
-            # The newest, and the one that an open range may still need.
-            self._subjects = dict(list(self._subjects.items())[-1:])
-            self._subjects[count] = Subjects(self._context.keys, known[:count])
-        return self._subjects[count]
-
-    def _requests(self) -> tuple[Erasure, ...]:
-        """All erasure requests that were read until now, in the order of the log."""
-        controls = self._context.controls
-        if self._erased[0] != (position := controls.position):
-            found = erasures.read(controls.records(erasures.KIND))
-            self._erased = (position, tuple(request.body for request in found))
-        return self._erased[1]
+        return self._erasures.subjects(self._erasures.known if count is None else count)
 
     def _build(self, at: _Assignment, wanted: Build, subjects: Subjects | None) -> tuple[Batch, list[tuple[int, str]]]:
         """Rows, leaves, roots and the encoded blocks; and the rows that fit no column of their table."""

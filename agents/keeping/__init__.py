@@ -9,10 +9,11 @@ from agents.keeping.heads import Heads
 from agents.keeping.janitor import Janitor
 from agents.keeping.job import Job
 from agents.keeping.losses import Losses
+from agents.keeping.sweeps import Sweeps
 
 
 def jobs() -> list[Job]:
     """Every job, in the order in which they are run when several are due."""
     copy = Copy()
     heads = Heads(copy)
-    return [copy, heads, Losses(), Expiry(), Janitor(), Anchor(copy, heads)]
+    return [copy, heads, Losses(), Expiry(), Sweeps(), Janitor(), Anchor(copy, heads)]

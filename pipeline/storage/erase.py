@@ -172,7 +172,7 @@ class Eraser:
             "rows": changed.rows,
             "held": held,
             "not_cleared": not_cleared,
-            "batches": changed.batches,
+            "batches": [{"partition": partition, "ledger_offset": offset} for partition, offset in changed.batches],
             "related": related,
             "engine": engine,
         }

@@ -83,18 +83,35 @@ class Subject:
         return sorted(self._related)
 
     def wanted(self, places: Sequence[tuple[str, Place]], holds: Holds) -> Iterator[Wanted | None]:
-        """What the rows at these places become, each record's text before its row; None for a row under a hold."""
-        for start in range(0, len(places), PLACES_AT_ONCE):
+        """What the rows at these places become, each record's text before its row; None for a row under a hold.
+
+        What is said of a call under a hold is held with it.
+        """
+        held_ids = self._held_ids(places, holds)
+        for chunk in _parts(places, PLACES_AT_ONCE):
             texts: dict[Place, list[Row]] = {}
-            chunk = places[start : start + PLACES_AT_ONCE]
             for row in self._rows(CALL_CONTENT, [place for _, place in chunk], CALL_CONTENT.leaf_width):
                 texts.setdefault(_place(row), []).append(row)
             for name in RECORDS:
                 table = TABLES[name]
                 for row in self._rows(table, [place for each, place in chunk if each == name]):
-                    is_held = holds.covers(dict(zip(table.names, row, strict=True)))
+                    values = dict(zip(table.names, row, strict=True))
+                    is_held = holds.covers(values) or values.get("about") in held_ids
                     for kind, one in [*((CALL_CONTENT, text) for text in texts.get(_place(row), ())), (table, row)]:
                         yield None if is_held else _wanted(kind, one)
+
+    def _held_ids(self, places: Sequence[tuple[str, Place]], holds: Holds) -> set[str]:
+        """Ids of the subject's calls that a hold covers."""
+        found: set[str] = set()
+        if not holds.in_force:
+            return found
+        table = TABLES["calls"]
+        for chunk in _parts([place for name, place in places if name == table.name], PLACES_AT_ONCE):
+            for row in self._rows(table, chunk):
+                values = dict(zip(table.names, row, strict=True))
+                if values["id"] and holds.covers(values):
+                    found.add(values["id"])
+        return found
 
     def _columns(self, table: str) -> list[tuple[str, str]]:
         """Columns to look at, and what kind of value they hold."""

@@ -1,4 +1,7 @@
-"""Erasure requests on `llm.controls`, and how long Kafka still knows what a subject's records said. Blocking."""
+"""Erasure requests on `llm.controls`: as a stage follows them, and as a command reads them (which blocks).
+
+And how long Kafka still knows what a subject's records said.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from pipeline.audit.erasing import Subjects
 from pipeline.control.erasures import KIND, Request, read
 from pipeline.errors import RetryableError, UsageError
+from pipeline.keys import Keys
 from pipeline.settings import Settings
+from pipeline.transport.controls import ControlsReader
 from pipeline.transport.policies import read_controls
 from pipeline.transport.tail import Reader
+from schemas.control import Erasure
 from schemas.topics import DAY_MS, TOPICS
 
 # The ledger and the controls hold no pseudonym; every other topic may.
@@ -21,6 +28,42 @@ STATE_MS: Final = 8 * DAY_MS
 # What a broker takes where a topic does not say.
 SEGMENT_MS: Final = 7 * DAY_MS
 REQUEST_S: Final = 10.0
+
+
+class Following:
+    """The requests that a stage knows by its reader of `llm.controls`. Safe to use from several threads.
+
+    Args:
+        controls: The reader.
+        keys: The key store.
+    """
+
+    def __init__(self, controls: ControlsReader, keys: Keys) -> None:
+        self._controls = controls
+        self._keys = keys
+        self._read: tuple[int, tuple[Erasure, ...]] = (-1, ())  # up to where they were read, and the requests
+        self._subjects: dict[int, Subjects] = {}
+
+    @property
+    def known(self) -> int:
+        """How many requests were read until now."""
+        return len(self._requests())
+
+    def subjects(self, count: int) -> Subjects | None:
+        """Whom the first `count` requests name; None when there are none."""
+        if count == 0:
+            return None
+        found = self._subjects.get(count)
+        if found is None:
+            found = Subjects(self._keys, self._requests()[:count])
+            # The newest, and the one before, which an open range may still need.
+            self._subjects = {**dict(list(self._subjects.items())[-1:]), count: found}
+        return found
+
+    def _requests(self) -> tuple[Erasure, ...]:
+        if self._read[0] != (position := self._controls.position):
+            self._read = (position, tuple(request.body for request in read(self._controls.records(KIND))))
+        return self._read[1]
 
 
 def requests(settings: Settings) -> tuple[Request, ...]:

@@ -39,6 +39,9 @@ lint: $(STAMP) ## style, docstrings, types, links
 bench: $(STAMP) ## every figure; takes a while (tokentrail bench NAME for one)
 	@$(BIN)/tokentrail bench all
 
+chaos: $(STAMP) ## 200 seeded faults over a million events, then the accounts; about an hour
+	@$(BIN)/python -m tests.chaos.run --faults 200 --events 1000000 --seed 1 --report docs/reference/reliability.md
+
 clean: ## remove the environment and caches; the servers' data folders stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 

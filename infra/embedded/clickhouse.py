@@ -24,6 +24,9 @@ from infra.embedded.folder import Folder, told_as_not_writable, write_private
 from infra.embedded.ports import HOST
 
 SERVER_MEMORY_BYTES = 2 * 1024**3
+# chdb-core 26.9 takes a write that the disk refuses for a success: an insert into a full disk is acknowledged and its
+# files are empty. So the server must refuse while there is still room for what it has begun.
+KEEP_FREE_BYTES = 256 * 1024**2
 
 _CONFIG_XML = """\
 <clickhouse>
@@ -36,6 +39,9 @@ _CONFIG_XML = """\
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <max_connections>256</max_connections>
   <keep_alive_timeout>30</keep_alive_timeout>
+  <storage_configuration>
+    <disks><default><keep_free_space_bytes>{keep_free_bytes}</keep_free_space_bytes></default></disks>
+  </storage_configuration>
   <access_control_improvements>
     <users_without_row_policies_can_read_rows>false</users_without_row_policies_can_read_rows>
     <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
@@ -105,7 +111,11 @@ class ClickHouse:
             functions.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(functions / "function_file.sql", _NO_FILE_FUNCTION)
         config = _CONFIG_XML.format(
-            host=HOST, port=self.port, users=escape(str(users_file)), memory_bytes=SERVER_MEMORY_BYTES
+            host=HOST,
+            port=self.port,
+            users=escape(str(users_file)),
+            memory_bytes=SERVER_MEMORY_BYTES,
+            keep_free_bytes=KEEP_FREE_BYTES,
         )
         write_private(self._home / "config.xml", config)
         module = "infra.embedded.clickhouse_child"

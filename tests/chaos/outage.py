@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=300.0, help="events a second")
     parser.add_argument("--stall", type=float, default=45.0, help="seconds that Kafka stands still; 0: not at all")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = temporary()
     try:
         found = run(

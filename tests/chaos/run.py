@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--keep", action="store_true", help="leave the data folder")
     options = parser.parse_args()
+    # A polite end cleans up too: servers, mounts, folders.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = temporary()
     try:
         result = run(

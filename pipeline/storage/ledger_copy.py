@@ -58,11 +58,23 @@ def partitions(client: Client) -> int:
     return int(last) + 1 if count else 0
 
 
-def rows(client: Client, partition: int, start: int = 0, end: int = (1 << 63) - 1) -> Iterator[tuple[Any, ...]]:
-    """Rows of a partition in the order of their offsets, from `start` up to but without `end`; twice what is twice."""
+def rows(
+    client: Client, partition: int, start: int = 0, end: int = (1 << 63) - 1, steps: Sequence[str] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a partition in the order of their offsets, from `start` up to but without `end`; twice what is twice.
+
+    Args:
+        client: Where.
+        partition: Which.
+        start: First ledger offset.
+        end: The one after the last.
+        steps: Only records with one of these steps.
+    """
     sql = (
         f"SELECT {_READ} FROM {client.database}.ledger WHERE partition = {{partition:UInt32}} "
-        "AND ledger_offset >= {start:UInt64} AND ledger_offset < {end:UInt64} ORDER BY ledger_offset"
+        "AND ledger_offset >= {start:UInt64} AND ledger_offset < {end:UInt64} "
+        "AND (empty({steps:Array(String)}) OR hasAny(splitByChar('+', toString(steps)), {steps:Array(String)})) "
+        "ORDER BY ledger_offset"
     )
-    for block in client.stream(sql, {"partition": partition, "start": start, "end": end}):
+    for block in client.stream(sql, {"partition": partition, "start": start, "end": end, "steps": list(steps)}):
         yield from block

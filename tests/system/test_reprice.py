@@ -92,6 +92,30 @@ def test_two_books_one_after_the_other_and_the_calls_stay_as_they_were(installat
     assert run("verify", "--settled").code == 0
 
 
+def test_a_repricing_that_is_changed_or_removed_by_hand_is_named(installation, run, tenant):
+    """Several of the same call stand; only one is touched."""
+    client = installation.clickhouse()
+    mine = "SELECT * FROM repricings WHERE tenant = {t:String} ORDER BY partition, offset, repricing LIMIT 1"
+    kept = client.query(mine, {"t": tenant})
+    row = dict(zip(kept.column_names, kept.result_rows[0], strict=True))
+    where = " AND ".join(f"{name} = {row[name]}" for name in ("epoch", "partition", "offset", "repricing"))
+    forged = row | {"cost_usd": Decimal("0.01")}
+    try:
+        for rows, kind in (([], "row_missing"), ([forged], "row_changed"), ([row, row], "row_twice")):
+            client.command(f"ALTER TABLE repricings DELETE WHERE {where}", settings={"mutations_sync": 2})
+            if rows:  # at once: the same block twice would be taken for a repeat
+                client.insert("repricings", [list(each.values()) for each in rows], column_names=list(row))
+            done = run("verify", "--json")
+            assert done.code == 1
+            (problem,) = done.json["problems"]
+            assert (problem["table"], problem["kind"]) == ("repricings", kind)
+            assert problem["position"] == f"{row['epoch']}/{row['partition']}/{row['offset']}"
+    finally:
+        client.command(f"ALTER TABLE repricings DELETE WHERE {where}", settings={"mutations_sync": 2})
+        client.insert("repricings", [list(row.values())], column_names=list(row))
+    assert run("verify").code == 0
+
+
 def test_a_price_that_is_known_is_never_made_unknown(run, ask, tenant, tmp_path):
     """The model that no book knows stays without a price, and is told apart."""
     shown = run("reprice", "--tenant", tenant, "--json").json

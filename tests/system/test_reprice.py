@@ -12,6 +12,7 @@ import pytest
 from pipeline.audit.leaves import seal_key
 from pipeline.audit.repricing import Difference, made
 from pipeline.audit.tables import REPRICINGS
+from pipeline.cli import keeping
 from pipeline.keys import load
 from pipeline.pricing import Overrides, PriceBook
 from pipeline.storage import native, reprice
@@ -164,3 +165,15 @@ def test_what_a_run_left_open_is_settled_by_the_next_one(installation, run, ask,
     assert ask(SUMS) == [(5, Decimal("25.5"), FIRST, 4)]
     assert run("reprice", "--tenant", tenant, "--apply").code == 0
     assert run("verify", "--settled").code == 0
+
+
+def test_repricings_end_with_the_calls_they_are_about(installation, run, ask, tenant):
+    assert ask("SELECT count() > 0 FROM repricings WHERE tenant = {t:String}") == [(1,)]
+    found, _ = keeping.held(installation.settings)
+    ends = {each.cell.table: each.ends_at_ms for each in found if each.cell.table in ("calls", "repricings")}
+    assert ends["calls"] == ends["repricings"]
+    gone = keeping.run(installation.settings, now_ms=ends["calls"]).dropped
+    assert {"calls", "repricings"} <= {each.cell.table for each in gone}
+    assert ask("SELECT count() FROM repricings") == [(0,)]
+    done = run("verify", "--json")
+    assert done.code == 0 and sum(each["expired_rows"] for each in done.json["partitions"]) > 0, done.out

@@ -22,7 +22,7 @@ from pipeline.keys import load
 from pipeline.settings import Settings
 from pipeline.storage.check import partition_count
 from pipeline.storage.client import connect
-from pipeline.transport import logs
+from pipeline.transport import identity, logs
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ def _open(settings: Settings, end: threading.Event) -> Keeping | None:
     keys = load(settings)
     while True:
         try:
+            identity.check(settings)
             return Keeping(
                 settings, connect(settings, purpose="keep", timeout_s=ANSWER_S), keys, partition_count(settings)
             )

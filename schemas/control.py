@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
-ControlKind = Literal["switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold", "erasure"]
+ControlKind = Literal[
+    "switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold", "erasure", "installation"
+]
 
 # A version takes effect this long after its append time, so that every stage has read it by then.
 EFFECT_DELAY_MS = 30_000

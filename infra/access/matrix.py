@@ -69,6 +69,7 @@ TABLES: Final = (
     Table("held_repricings", "held"),
     Table("ledger", "proof"),
     Table("schema_migrations", "proof"),
+    Table("installation", "proof"),
     Table("erasures", "proof"),
     Table("text_reads", "reads"),
     Table("text_reads_log", "machinery", is_view=True),
@@ -143,11 +144,14 @@ _CUSTODIAN: Final = (
     "GRANT SYSTEM FLUSH LOGS ON *.*",
 )
 
+# Before it writes, a stage looks whose tables these are.
+_WHOSE: Final = ("GRANT SELECT ON {database}.installation",)
+
 OWNER: Final = "pipeline"
 ROLES: Final = (
     Role(OWNER, "makes and changes tables, and runs the commands of operators", further=_OWNER),
-    Role("ingest", "is the stage sink", inserts=_CHAINED, counts=_CHAINED),
-    Role("archive", "is the stage act", inserts=("windows", "anomalies", "late_events")),
+    Role("ingest", "is the stage sink", inserts=_CHAINED, counts=_CHAINED, further=_WHOSE),
+    Role("archive", "is the stage act", inserts=("windows", "anomalies", "late_events"), further=_WHOSE),
     Role("custodian", "is the process keep: expiry, erasure, legal holds", further=_CUSTODIAN),
     Role("auditor", "checks the records", reads=_WITHOUT_TEXT, is_reader=True),
     Role("investigator", "looks into a case", reads=(*_WITHOUT_TEXT, "text"), says_why=True, is_reader=True),

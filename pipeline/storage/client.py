@@ -145,8 +145,20 @@ def explaining(purpose: str, reason: str = "") -> str:
 
 
 def connect(settings: Settings, *, purpose: str = "command", timeout_s: float = 60.0) -> Client:
-    """A client for the installation's database; see `Client` for what it raises."""
-    return Client(settings, purpose=purpose, timeout_s=timeout_s)
+    """A client for the installation's database; see `Client` for what it raises.
+
+    Raises:
+        UsageError: The database is another installation's.
+    """
+    from pipeline.storage.identity import check
+
+    client = Client(settings, purpose=purpose, timeout_s=timeout_s)
+    try:
+        check(settings, client)
+    except Exception:
+        client.close()
+        raise
+    return client
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Final
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.storage.client import Client, connect
+from pipeline.storage.identity import register
 
 _NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -66,7 +67,9 @@ def migrate(settings: Settings, progress: Progress | None = None, *, client: Cli
     """
     own = client or connect(settings, purpose="migrate")
     try:
-        return _migrate(own, migrations(), progress)
+        done = _migrate(own, migrations(), progress)
+        register(settings, own)
+        return done
     finally:
         if client is None:
             own.close()

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.errors import RetryableError, UnknownEpochError, UsageError
 from pipeline.settings import Settings
+from pipeline.transport import identity
 from pipeline.transport.tail import read_all
 from schemas.control import Control, Epoch
 from schemas.topics import TOPICS
@@ -40,10 +41,12 @@ def migrate_topics(settings: Settings) -> list[str]:
 
     Raises:
         RetryableError: Kafka does not answer or refuses for now.
-        UsageError: A topic of the installation has another number of partitions than its neighbours.
+        UsageError: A topic of the installation has another number of partitions than its neighbours, or the topics are
+            another installation's.
     """
     client = _admin(settings)
     done = _create_missing(client, settings)
+    done += identity.register(settings)
     done += _register(client, settings)
     return done
 

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from pipeline import metrics
 from pipeline.errors import FatalError, RetryableError, TokentrailError, UsageError
 from pipeline.settings import Settings
-from pipeline.transport import logs
+from pipeline.transport import identity, logs
 from pipeline.transport.admin import kafka_answers
 from pipeline.transport.app import stage_app
 from pipeline.transport.context import Context
@@ -140,6 +140,7 @@ class Runtime:
     async def _prepare(self, host: Host) -> None:
         """Everything but the consumer: clients, registry, controls, the stage itself."""
         context = self._context = Context(self._stage.name, self._settings, host)
+        await context.to_thread(identity.check, self._settings)
         context.controls.start()
         await context.to_thread(context.epochs.check)
         await context.controls.ready()

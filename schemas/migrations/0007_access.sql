@@ -1,3 +1,15 @@
+-- Whose tables these are: written once by `migrate`, compared by every process that writes rows.
+CREATE TABLE IF NOT EXISTS {database}.installation
+(
+    environment LowCardinality(String) COMMENT 'staging, prod, ...; empty where there is but one',
+    key String COMMENT 'fingerprint of the key root',
+    registered_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = MergeTree
+ORDER BY registered_at
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Which installation this database belongs to.';
+
 -- Who read text, when and why. The server's own log says it too, but for days only and with all that everybody asked;
 -- here it stands for as long as the auditor needs it, without the query.
 CREATE TABLE IF NOT EXISTS {database}.text_reads

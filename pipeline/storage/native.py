@@ -5,6 +5,7 @@ A row that does not fit its columns raises here, before anything is written anyw
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ assert sys.byteorder == "little", "the Native format is little-endian, and so mu
 Encoder = Callable[[Sequence[Any]], bytes]
 
 # What `block` raises for a value that does not fit its column (UnicodeEncodeError is a ValueError).
-MISFIT: Final = (ValueError, TypeError, OverflowError)
+MISFIT: Final = (ValueError, TypeError, OverflowError, struct.error)
 
 # Serialization version of LowCardinality, which stands before the column, and the flags of a block that brings its
 # whole dictionary with it.
@@ -77,6 +78,8 @@ def varint(value: int) -> bytes:
 
 
 _VARINTS: Final = [varint(value) for value in range(1 << 14)]
+# The same as characters of Latin-1, which is the encoding that leaves every byte as it is.
+_MARKS: Final = [data.decode("latin-1") for data in _VARINTS]
 
 
 def _name(text: str) -> bytes:
@@ -85,16 +88,22 @@ def _name(text: str) -> bytes:
 
 def _numbers(typecode: str) -> Encoder:
     def encode(values: Sequence[Any]) -> bytes:
-        return array(typecode, values).tobytes()
+        return struct.pack(f"<{len(values)}{typecode}", *values)
 
     return encode
 
 
 def _nullable(encode: Encoder, empty: Any) -> Encoder:
+    """For columns whose values all have one width."""
+
     def encode_nullable(values: Sequence[Any]) -> bytes:
-        missing = values.count(None)
-        if not missing:
-            return bytes(len(values)) + encode(values)
+        if values[0] is not None:
+            try:
+                return bytes(len(values)) + encode(values)
+            except (TypeError, struct.error):
+                pass  # there is a None, or a misfit, which shows again below
+        elif values.count(None) == len(values):
+            return b"\1" * len(values) + encode([empty]) * len(values)
         nulls = bytes([value is None for value in values])
         return nulls + encode([empty if value is None else value for value in values])
 
@@ -104,22 +113,32 @@ def _nullable(encode: Encoder, empty: Any) -> Encoder:
 def _fixed(width: int) -> Encoder:
     def encode(values: Sequence[bytes]) -> bytes:
         data = b"".join(values)
-        if len(data) != width * len(values) or any(len(value) != width for value in values):
+        if set(map(len, values)) != {width}:
             raise ValueError(f"a value is not {width} bytes long")
         return data
 
     return encode
 
 
+def _all_empty(values: Sequence[str]) -> bool:
+    return values[0] == "" and values.count("") == len(values)
+
+
 def _texts(values: Sequence[str]) -> bytes:
-    lengths = set(map(len, values))
-    if len(lengths) == 1:
-        (length,) = lengths
-        if length < 0x80:
-            mark = chr(length)
-            data = (mark + mark.join(values)).encode()
-            if len(data) == len(values) * (length + 1):  # all ASCII, so characters are bytes
-                return data
+    if _all_empty(values):
+        return bytes(len(values))
+    lengths = list(map(len, values))
+    longest = max(lengths)
+    if longest < 0x80 and lengths.count(longest) == len(lengths):
+        mark = chr(longest)
+        data = (mark + mark.join(values)).encode()
+        if len(data) == len(values) * (longest + 1):  # all ASCII, so characters are bytes
+            return data
+    if longest < len(_MARKS) and all(map(str.isascii, values)):
+        pairs = [""] * (2 * len(values))
+        pairs[::2] = map(_MARKS.__getitem__, lengths)
+        pairs[1::2] = values
+        return "".join(pairs).encode("latin-1")
     parts = []
     for value in values:
         data = value.encode()
@@ -133,11 +152,14 @@ def _words(values: Sequence[str]) -> bytes:
     """LowCardinality without the version that stands before the column (and before the offsets of an array)."""
     if not values:
         return b""
-    index = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    index = {value: number for number, value in enumerate(("",) if _all_empty(values) else dict.fromkeys(values))}
     kind = next(number for number, (limit, _) in enumerate(_KEY_TYPES) if len(index) <= limit)
-    keys = (
-        bytes(len(values)) if len(index) == 1 else array(_KEY_TYPES[kind][1], map(index.__getitem__, values)).tobytes()
-    )
+    if len(index) == 1:
+        keys = bytes(len(values))
+    elif kind == 0:
+        keys = bytes(map(index.__getitem__, values))
+    else:
+        keys = _numbers(_KEY_TYPES[kind][1])(list(map(index.__getitem__, values)))
     head = array("Q", (_WORDS_FLAGS | kind, len(index))).tobytes()
     return b"".join((head, _texts(list(index)), len(values).to_bytes(8, "little"), keys))
 

@@ -148,7 +148,7 @@ def test_no_text_reaches_the_query_log_and_no_error_quotes_it(clickhouse: Client
 
 def test_a_value_that_does_not_fit_its_column_is_found_before_anything_is_sent() -> None:
     good, bad = (stored(call(offset, cost_nano_usd=cost))[1][1] for offset, cost in ((0, 5), (1, 2**63)))
-    with pytest.raises(OverflowError):
+    with pytest.raises(native.MISFIT):
         native.block(CALLS, [good, bad])
     assert native.misfits(CALLS, [good, bad, good]) == [1]
 

@@ -13,7 +13,7 @@ from schemas.fact import Fact
 from schemas.position import Position
 
 
-class Producer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Producer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which producer instance sent the event, for loss accounting."""
 
     instance: str | None = None
@@ -21,7 +21,7 @@ class Producer(msgspec.Struct, frozen=True, omit_defaults=True):
     library: str | None = None
 
 
-class HeartbeatCounts(msgspec.Struct, frozen=True, omit_defaults=True):
+class HeartbeatCounts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a producer instance says it has done."""
 
     emitted: int = 0
@@ -32,7 +32,7 @@ class HeartbeatCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     closing: bool = False
 
 
-class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Redacted text, field by field. JSON strings where the field was structured.
 
     `other` holds small texts by path (error message, comment, free identifiers that may not be read elsewhere).
@@ -44,7 +44,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     other: dict[str, str] = {}
 
 
-class Stamp(msgspec.Struct, frozen=True, omit_defaults=True):
+class Stamp(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Versions and lives decided at `received_at`.
 
     Attributes:
@@ -62,7 +62,7 @@ class Stamp(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: int = 1
 
 
-class Dead(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dead(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why a record could not be used: no text, no value of the record."""
 
     reason: str
@@ -71,14 +71,14 @@ class Dead(msgspec.Struct, frozen=True, omit_defaults=True):
     hash: str = ""
 
 
-class Replay(msgspec.Struct, frozen=True):
+class Replay(msgspec.Struct, frozen=True, gc=False):
     """The position that a record was made of again, and when the broker took that one (milliseconds since 1970)."""
 
     of: Position
     received_at: int
 
 
-class Clean(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.clean.v1"):
+class Clean(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="schema", tag="tokentrail.clean.v1"):
     """One clean record; `fact` carries position, identifiers, numbers and money exactly as `measure` would say them."""
 
     fact: Fact

@@ -16,7 +16,7 @@ RecordType = Literal["call", "feedback", "evaluation", "canary", "heartbeat", "t
 CostSource = Literal["reported", "computed", "unknown", "none"]
 
 
-class Loop(msgspec.Struct, frozen=True, omit_defaults=True):
+class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Keyed fingerprints made before redaction, so that loops are seen without text.
 
     Attributes:
@@ -39,7 +39,7 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True):
     input_messages: int = 0
 
 
-class Fact(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.fact.v1"):
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="schema", tag="tokentrail.fact.v1"):
     """One fact.
 
     `received_at` and `ts` are milliseconds since 1970 (the broker's append time; the producer's clock). `event_ms`,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Position(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """Where an event stands in `llm.calls.raw`.
 
     Attributes:

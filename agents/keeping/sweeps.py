@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # Who asked for an erasure sweeps itself; after this it is taken to have been ended.
 GRACE_MS: Final = 300_000
+# Rows that a hold keeps are looked at again when one is released, and once a day.
+DAY_MS: Final = 86_400_000
 
 
 class Sweeps:
@@ -52,20 +54,28 @@ class Sweeps:
             raise failure
 
     def _tend(self, at: Keeping, eraser: Eraser, request: Request) -> None:
-        done = steps(at.client, request.id)
-        names = {step.step for step in done}
+        done = [step for step in steps(at.client, request.id) if step.step != "found"]
         now_ms = self._now_ms()
-        if "done" in names:
-            return
-        if not names & {"first", "again"}:
+        if not done:
             if now_ms - request.asked_at >= GRACE_MS:
                 self._sweep(eraser, request, last=False)
-        elif now_ms >= max(step.due_at for step in done):
-            if topics := still_held(at.settings, at.partitions, request.asked_at):
-                told = {"request": request.id, "topics": ",".join(topics)}
-                log.warning("Kafka still holds records from before an erasure; it is looked at again", extra=told)
-            else:
-                self._sweep(eraser, request, last=True)
+            return
+        before = done[-1]
+        is_last = now_ms >= max(step.due_at for step in done)
+        if before.step == "done":
+            return
+        if before.held:
+            released = any((hold.released_at or 0) > before.at for hold in eraser.holds.all)
+            if not released and now_ms - before.at < DAY_MS:
+                return
+        elif not is_last:
+            return
+        if is_last and (topics := still_held(at.settings, at.partitions, request.asked_at)):
+            told = {"request": request.id, "topics": ",".join(topics)}
+            log.warning("Kafka still holds records from before an erasure; it is looked at again", extra=told)
+            is_last = False
+        if is_last or before.held:
+            self._sweep(eraser, request, last=is_last)
 
     def _sweep(self, eraser: Eraser, request: Request, *, last: bool) -> None:
         step = eraser.sweep(request, last=last)

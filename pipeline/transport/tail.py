@@ -19,7 +19,7 @@ from pipeline.transport.ranges import KafkaRecord
 PATIENCE_S: Final = 30.0
 REQUEST_S: Final = 10.0
 # A topic that was created a moment ago may have no leader yet.
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 15.0
 BATCH: Final = 1_000
 
 

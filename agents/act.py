@@ -11,6 +11,7 @@ import asyncio
 import builtins
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +22,7 @@ from agents.archive import Archive
 from pipeline import metrics
 from pipeline.control.policy import Policies
 from pipeline.errors import RetryableError
+from pipeline.transport.erasures import Following
 from pipeline.transport.stage import Limits, Range, StageContext
 from schemas.anomaly import Anomaly
 
@@ -45,6 +47,7 @@ class Act:
     async def open(self, context: StageContext) -> None:
         """Begin to archive."""
         self._context = context
+        self._erasures = Following(context.controls, context.keys)
         self._webhook = context.settings.webhook_url.get_secret_value()
         self._http = httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False)
         self._told: set[tuple[str, int]] = set()
@@ -93,7 +96,7 @@ class Act:
 
     async def _archive(self) -> None:
         """Move anomalies and windows into ClickHouse for as long as the stage runs."""
-        archive = await self._context.to_thread(Archive, self._context.settings, self._policies)
+        archive = await self._context.to_thread(Archive, self._context.settings, self._policies, self._is_erased)
         try:
             while True:
                 try:
@@ -106,6 +109,11 @@ class Act:
                     await asyncio.sleep(ARCHIVE_EVERY_S)
         finally:
             await asyncio.shield(self._context.to_thread(archive.close))
+
+    def _is_erased(self, tenant: str, subject: Mapping[str, str]) -> bool:
+        """Whether a finding is about somebody whose erasure was asked for; in the archiver's thread."""
+        subjects = self._erasures.subjects(self._erasures.known)
+        return subjects is not None and subjects.names_any(tenant, subject)
 
     def _policies(self) -> Policies:
         """The policies as the log has them now; in the archiver's thread."""

@@ -7,7 +7,7 @@ began, the anomaly was opened or the late event was received, never of one in fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,11 +41,19 @@ class Archive:
     Args:
         settings: Which Kafka, which ClickHouse.
         policies: Gives the policies as the log has them now.
+        is_erased: Whether a tenant's finding about a subject is about somebody whose erasure was asked for; those are
+            not stored.
     """
 
-    def __init__(self, settings: Settings, policies: Callable[[], Policies]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policies: Callable[[], Policies],
+        is_erased: Callable[[str, Mapping[str, str]], bool] = lambda tenant, subject: False,
+    ) -> None:
         self._settings = settings
         self._policies = policies
+        self._is_erased = is_erased
         self._client: Client | None = None
         self._names = {settings.topic(name): name for name in ("anomalies", "windows")}
         self._consumer = Consumer(
@@ -74,10 +82,11 @@ class Archive:
                 messages = self._consumer.consume(MOST, 0.05)
             except KafkaException as error:
                 raise RetryableError(f"anomalies and windows cannot be read: {error}") from error
-            self._waiting = rows_of(
+            found = rows_of(
                 [(self._names[m.topic() or ""], m.value() or b"") for m in messages if m.error() is None],
                 life_of(policies),
             )
+            self._waiting = {table: kept for table, rows in found.items() if (kept := self._allowed(rows))}
         done = 0
         for table, rows in list(self._waiting.items()):
             self._insert(table, rows)
@@ -87,6 +96,9 @@ class Archive:
         if done:
             self._consumer.commit(asynchronous=True)
         return done
+
+    def _allowed(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if not self._is_erased(row["tenant"], row.get("subject", {}))]
 
     def _insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         if self._client is None:

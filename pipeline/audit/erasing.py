@@ -6,7 +6,7 @@ not know a plain value: a request names pseudonyms by keyed hashes of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -44,20 +44,15 @@ class Subjects:
 
     def names(self, fact: Fact) -> bool:
         """Whether a record is of somebody, or of something, that is to be erased."""
-        named = self._named.get(fact.tenant)
-        if named is None:
+        if fact.tenant not in self._named:
             return False
-        return (
-            ("user" in named and self._is_named(named, fact.tenant, "user", fact.user))
-            or ("run" in named and self._is_named(named, fact.tenant, "run", fact.run))
-            or (
-                "id" in named
-                and (
-                    self._is_named(named, fact.tenant, "id", fact.id)
-                    or self._is_named(named, fact.tenant, "id", fact.about)
-                )
-            )
-        )
+        values = {"user": fact.user, "run": fact.run, "id": fact.id}
+        return self.names_any(fact.tenant, values) or self.names_any(fact.tenant, {"id": fact.about})
+
+    def names_any(self, tenant: str, values: Mapping[str, str | None]) -> bool:
+        """Whether a tenant's `user`, `run` or `id` is to be erased."""
+        named = self._named.get(tenant)
+        return named is not None and any(self._is_named(named, tenant, kind, values.get(kind)) for kind in named)
 
     def _is_named(self, named: dict[str, set[str]], tenant: str, kind: str, value: str | None) -> bool:
         if not value:

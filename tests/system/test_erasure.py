@@ -359,6 +359,7 @@ def test_after_the_second_sweep_the_disk_holds_no_byte_of_them(house, command):
     Sweeps(lambda: long_after).run(house.keeping())
     assert all("done" not in {step.step for step in steps(house.client, id)} for id in asked), "Kafka still knows"
     assert house.traces(*erased), "it does"
+    assert house.findings("windows", "anna") == 0, "what stages said of her later calls was not stored"
     # What the weeks do: stages forget, Kafka deletes.
     house.installation.stop_stages()
     house.forget()

@@ -9,6 +9,7 @@ from agents.keeping.heads import Heads
 from agents.keeping.janitor import Janitor
 from agents.keeping.job import Job
 from agents.keeping.losses import Losses
+from agents.keeping.repricings import Repricings
 from agents.keeping.sweeps import Sweeps
 
 
@@ -16,4 +17,4 @@ def jobs() -> list[Job]:
     """Every job, in the order in which they are run when several are due."""
     copy = Copy()
     heads = Heads(copy)
-    return [copy, heads, Losses(), Expiry(), Sweeps(), Janitor(), Anchor(copy, heads)]
+    return [copy, heads, Losses(), Expiry(), Sweeps(), Janitor(), Repricings(), Anchor(copy, heads)]

@@ -25,7 +25,7 @@ from pipeline.storage import native
 from pipeline.storage.append import Block, RowsRefusedError, insert
 from pipeline.storage.client import Client
 from pipeline.storage.repricings import Group, Scope, calls, count, groups
-from pipeline.transport.ledgers import LEDGER, follower_before
+from pipeline.transport.ledgers import LEDGER, follower_before, state_before
 from pipeline.transport.producer import Outgoing, RangeProducer
 from pipeline.transport.tail import Reader, read_all
 from schemas.ledger import Entry, Repriced, Repricing
@@ -63,6 +63,35 @@ def apply(
         FatalError: A repricing stands in part, which no accepted record can have made.
     """
     return asyncio.run(_apply(settings, client, keys, book, scope, progress))
+
+
+def settle(settings: Settings, client: Client, partitions: int) -> int:
+    """Say what became of repricings that a run left open; returns how many there were. Their cells could not end.
+
+    Raises:
+        RetryableError: Kafka or ClickHouse does not answer.
+        FatalError: A repricing stands in part.
+    """
+    return asyncio.run(_settle(settings, client, partitions))
+
+
+async def _settle(settings: Settings, client: Client, partitions: int) -> int:
+    producer: RangeProducer | None = None
+    settled = 0
+    try:
+        for partition in range(partitions):
+            with Reader(settings) as reader:
+                state = state_before(reader, partition, reader.bounds(LEDGER, partition)[1])
+            open_ = None if state is None else state.repricing
+            # Before that a run may be at work on it.
+            if open_ is not None and client.now_ms() > open_.deadline_ms + EXECUTION_MS:
+                producer = producer or RangeProducer(settings, client_id="tokentrail-reprice")
+                await _Ledger(settings, client, producer, partition).finish()
+                settled += 1
+    finally:
+        if producer is not None:
+            await producer.close()
+    return settled
 
 
 async def _apply(

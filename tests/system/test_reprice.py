@@ -21,6 +21,7 @@ from pipeline.storage.client import connect
 from pipeline.storage.repricings import Scope, calls, groups
 from pipeline.transport.producer import RangeProducer
 from schemas.ledger import Repricing
+from tests.installation import wait_for
 
 pytest_plugins = ["cli_support"]
 pytestmark = pytest.mark.system
@@ -149,13 +150,19 @@ async def announced_only(settings, client, tenant, book, *, insert_too):
 
 @pytest.mark.parametrize("landed", [True, False])
 def test_what_a_run_left_open_is_settled_by_the_next_one(installation, run, ask, tenant, monkeypatch, tmp_path, landed):
-    """It ended after the announcement, before or after its insert. Its price book is not needed for that."""
+    """It ended after the announcement, before or after its insert. Its price book is not needed for that.
+
+    What `keep` finds is settled without a next run, too.
+    """
     monkeypatch.setattr(reprice, "EXECUTION_MS", 0)
     client = connect(installation.settings, purpose="test")
     lost = PriceBook(Overrides(TWO.replace("20.0", "30.0" if landed else "40.0")))
     partition, number, rows = asyncio.run(
         announced_only(installation.settings, client, tenant, lost, insert_too=landed)
     )
+    if landed:
+        wait_for("its deadline", lambda: reprice.settle(installation.settings, client, 4) == 1, 10)
+        assert reprice.settle(installation.settings, client, 4) == 0
     client.close()
     book = tmp_path / "book.toml"
     book.write_text(TWO.replace("20.0", "50.0"))

@@ -13,13 +13,13 @@ from typing import Final
 import msgspec
 
 from pipeline.audit import spans
-from pipeline.audit.columns import Columns, columns, days
+from pipeline.audit.columns import Columns, columns
 from pipeline.audit.erasing import Subjects, bare
 from pipeline.audit.leaves import LEAF_VERSION, leaves, root, seal_key, seals
-from pipeline.audit.rows import COMMITMENT, DAY_MS, Row, dead_letter, tables, week
+from pipeline.audit.rows import COMMITMENT, DAY_MS, Row, dead_letter, life, tables, week
 from pipeline.audit.tables import OFFSET, TABLES
 from pipeline.keys import Keys
-from schemas.clean import Clean, Dead
+from schemas.clean import Clean, Dead, Stamp
 from schemas.ledger import Cell, Intent, Part
 
 Refused = tuple[tuple[int, str], ...]
@@ -138,6 +138,8 @@ def build(
     gaps = []
     # By day rather than by week: cheaper for each record, and a few days are joined to a week below.
     by_day: dict[tuple[str, int, int], list[Clean]] = {}
+    # What records that are alike go into, because most are alike.
+    alike: dict[tuple[str, bool, bool, Stamp, int], list[list[Clean]]] = {}
     bound: dict[int, bytes] = {}
     next_offset = first
     lost = set(refused)
@@ -151,28 +153,29 @@ def build(
         next_offset = end
         if erased is not None and erased.names(fact):
             clean = bare(clean)
-        found = tables(clean)
-        if lost:
-            gone = [table for table in found if (fact.position.offset, table) in lost]
+        day = fact.received_at // DAY_MS
+        if lost and (gone := [table for table in tables(clean) if (fact.position.offset, table) in lost]):
             if "call_content" in gone:  # the text cannot be stored; the other row still says that there was one
-                (commitment,) = columns("call_content", [clean], keys, {})[COMMITMENT]
+                (commitment,) = columns("call_content", 1, [clean], keys, {})[COMMITMENT]
                 bound[fact.position.offset] = commitment
-            if gone:
-                found = [*(table for table in found if table not in (*gone, "dead_letters")), "dead_letters"]
-                clean = dead_letter(clean, Dead("row_refused", ",".join(gone), slot.size_bytes))
-        for table in found:
-            key = (table, days(table, clean), fact.received_at // DAY_MS)
-            if (held := by_day.get(key)) is None:
-                held = by_day[key] = []
+            kept = [table for table in tables(clean) if table not in (*gone, "dead_letters")]
+            clean = dead_letter(clean, Dead("row_refused", ",".join(gone), slot.size_bytes))
+            for table in (*kept, "dead_letters"):
+                by_day.setdefault((table, life(table, clean), day), []).append(clean)
+            continue
+        kind = (fact.type, clean.content is None, clean.replay is None, clean.stamp, day)
+        if (found := alike.get(kind)) is None:
+            found = alike[kind] = [by_day.setdefault((table, life(table, clean), day), []) for table in tables(clean)]
+        for held in found:
             held.append(clean)
     cells: dict[Cell, list[Clean]] = {}
-    for (table, life, day), held in by_day.items():
-        cell = Cell(table, life, week(day * DAY_MS))
+    for (table, days, day), held in by_day.items():
+        cell = Cell(table, days, week(day * DAY_MS))
         cells[cell] = sorted(cells[cell] + held, key=_offset) if cell in cells else held
     sealing = seal_key(keys)
     parts = []
     for cell in sorted(cells, key=lambda cell: (_ORDER[cell.table], cell.retention_days, cell.week)):
-        made = columns(cell.table, cells[cell], keys, bound)
+        made = columns(cell.table, cell.retention_days, cells[cell], keys, bound)
         hashed = _leaves(cell, made)
         if cell.table == "call_content":
             bound.update(zip(made[OFFSET], made[COMMITMENT], strict=True))

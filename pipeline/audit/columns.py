@@ -20,7 +20,6 @@ Columns = list[Sequence[Any]]
 # Commitments to texts by source offset; a record without text has none.
 Bound = Mapping[int, bytes]
 
-MAX_DAYS: Final = 65_535
 # Whose records may have a row in `call_content` too.
 WITH_TEXT: Final = ("calls", "evaluations", "feedback")
 
@@ -31,12 +30,13 @@ _NO_BEAT: Final = HeartbeatCounts()
 _NO_REPLAY: Final = Replay(Position(0, 0, 0), 0)
 
 
-def columns(table: str, cleans: Sequence[Clean], keys: Keys, bound: Bound) -> Columns:
+def columns(table: str, life: int, cleans: Sequence[Clean], keys: Keys, bound: Bound) -> Columns:
     """The rows of records in one table, in their order.
 
     Args:
         table: One that each of them has a row in.
-        cleans: Records of one partition of one epoch.
+        life: For how many days it keeps them.
+        cleans: Records.
         keys: For the salts of texts.
         bound: Commitments to texts, which the rows of `call_content` have in their column `commitment`.
     """
@@ -48,18 +48,12 @@ def columns(table: str, cleans: Sequence[Clean], keys: Keys, bound: Bound) -> Co
         [position.offset for position in positions],
         [fact.tenant for fact in facts],
         [fact.received_at for fact in facts],
-        [days(table, clean) for clean in cleans],
+        [life] * len(cleans),
     ]
     if table == "call_content":
         return identity + _contents(cleans, facts, keys)
     commitments = [bound.get(offset, NO_COMMITMENT) for offset in identity[2]] if table in WITH_TEXT else []
     return identity + _FURTHER[table](cleans, facts, commitments)
-
-
-def days(table: str, clean: Clean) -> int:
-    """Retention of a record's row in a table, in days."""
-    found = clean.stamp.text_days if table == "call_content" else clean.stamp.metadata_days
-    return min(max(found, 1), MAX_DAYS)
 
 
 def _contents(cleans: Sequence[Clean], facts: Sequence[Fact], keys: Keys) -> Columns:

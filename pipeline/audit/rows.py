@@ -20,6 +20,7 @@ from schemas.clean import Clean, Dead
 Row = tuple[Any, ...]
 
 DAY_MS: Final = 86_400_000
+MAX_DAYS: Final = 65_535
 COMMITMENT: Final = CALL_CONTENT.names.index("commitment")
 _TABLES: Final = {
     "call": "calls",
@@ -55,6 +56,12 @@ def tables(clean: Clean) -> list[str]:
     return found
 
 
+def life(table: str, clean: Clean) -> int:
+    """For how many days a table keeps the row of a record."""
+    found = clean.stamp.text_days if table == "call_content" else clean.stamp.metadata_days
+    return min(max(found, 1), MAX_DAYS)
+
+
 def dead_letter(clean: Clean, dead: Dead) -> Clean:
     """A record whose row ClickHouse refuses for ever, with what its row in `dead_letters` says."""
     return msgspec.structs.replace(clean, dead=dead)
@@ -65,7 +72,7 @@ def rows(clean: Clean, keys: Keys) -> list[tuple[str, Row]]:
     found: list[tuple[str, Row]] = []
     bound: dict[int, bytes] = {}
     for table in tables(clean):
-        (row,) = zip(*columns(table, [clean], keys, bound), strict=True)
+        (row,) = zip(*columns(table, life(table, clean), [clean], keys, bound), strict=True)
         if table == "call_content":
             bound[clean.fact.position.offset] = row[COMMITMENT]
         found.append((table, row))

@@ -82,6 +82,7 @@ def examine(data: Path | None) -> Iterator[Finding]:
         yield from guarded("clickhouse room", lambda: clickhouse.room(settings))
         if _all_well(migrated):
             yield from guarded("redaction", lambda: clickhouse.redacted(settings))
+            yield from guarded("replays", lambda: clickhouse.replays(settings))
     yield from guarded("redaction", lambda: machine.redaction(settings))
     yield from guarded("keys", lambda: machine.key_root(settings))
     yield from guarded("room", lambda: machine.room(settings))

@@ -47,6 +47,10 @@ def letters(installation):
     return tenant, ["/".join(map(str, row[:3])) for row in rows]
 
 
+def parts(run):
+    return {finding["part"]: finding["state"] for finding in run("doctor", "--json").json["findings"]}
+
+
 def test_what_can_be_used_by_now_is_healed_once_and_the_dead_letter_stays(installation, run, letters):
     tenant, (early, junk) = letters
     client = installation.clickhouse()
@@ -104,6 +108,9 @@ def test_what_is_on_its_way_is_not_replayed_again(installation, run, letters):
     wait_for("both dead again", lambda: len(client.query(query).result_rows) == 3, 40)
     made = client.query("SELECT of_partition, of_offset FROM replays WHERE partition = 3").result_rows
     assert made == [(partition, offset)]
+    assert "replays" not in parts(run)
+    installation.produce([value], key=b"x", partition=3, headers=mine)
+    wait_for("what two runs at once would leave", lambda: parts(run).get("replays") == "warn", 40)
 
 
 def test_a_named_position_that_cannot_be_replayed_fails(run, letters):

@@ -148,5 +148,19 @@ def redacted(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def replays(settings: Settings) -> Iterator[Finding]:
+    """Whether two runs of `replay` at once have processed a record again twice."""
+    ((twice,),) = _client(settings).rows(
+        "SELECT count() FROM (SELECT of_epoch, of_partition, of_offset, count() AS times "
+        f"FROM {settings.database}.replays GROUP BY of_epoch, of_partition, of_offset HAVING times > 1)"
+    )
+    if twice:
+        yield warn(
+            "replays",
+            f"{twice:,} positions were replayed more than once.",
+            "Their rows stand twice; table `replays` says where. Run one `tokentrail replay` at a time.",
+        )
+
+
 def _client(settings: Settings) -> Client:
     return connect(settings, purpose="doctor", timeout_s=15)

@@ -189,7 +189,7 @@ class Player:
         """Wait until every raw record has its row and its fact; note how many there are."""
         house, begun = self._house, time.monotonic()
         if is_last:
-            self.played.ticks = close_windows(house.direct, self.played.begin_ms, self.played.count)
+            self.played.ticks = close_windows(house, self.played.begin_ms, self.played.count)
         ends = house.ends("calls.raw")
         epoch = house.raw_epoch
         while True:

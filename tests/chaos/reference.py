@@ -32,6 +32,7 @@ def play(played: Played, say: Callable[[str], None], deadline_s: float = 1_500.0
         wait_for(
             "all facts of the run without faults", lambda: sum(house.ends("facts").values()) >= total, deadline_s, 0.5
         )
+        close_windows(house, played.begin_ms, played.count)
         hour = f"SELECT sum(calls) FROM {house.settings.database}.windows FINAL WHERE dimension = 'tenant' AND "
         client, due = house.clickhouse(), sum(events.expected(played.count, played.again).calls.values())
         wait_for(
@@ -68,4 +69,3 @@ def _send(house: House, played: Played) -> None:
         for _ in range(1 + again[number]):
             produce(one.value, one.key)
     assert producer.flush(120) == 0
-    close_windows(settings, played.begin_ms, played.count)

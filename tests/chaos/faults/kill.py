@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,9 +35,11 @@ class Kill:
             topic = OUTPUT[self.target]
             where = topic + " " + " ".join(f"{n}/{end}" for n, end in house.ends(topic).items())
         if self.target == "helper":
-            helpers = house.workers.children("redact-1")
-            if not helpers:
-                raise Missed("redact has no helper now")
+            deadline = time.monotonic() + 20
+            while not (helpers := house.workers.children("redact-1")):
+                if time.monotonic() > deadline:
+                    raise Missed("redact has no helper now")
+                time.sleep(0.05)
             with suppress(ProcessLookupError):
                 os.kill(helpers[0], signal.SIGKILL)
             return hit(house, "kill -9 of redact-1's helper", pids=(helpers[0],), where=where)

@@ -126,20 +126,21 @@ class Eraser:
         epoch = epochs.current("calls.raw")
         with Reader(self.settings) as reader:
             ends = [reader.bounds("calls.raw", number)[1] for number in range(self.partitions)]
-        waiting = [Ledger(self.settings, number) for number in range(self.partitions)]
-        while True:
-            for ledger in waiting:
-                ledger.catch_up()
-            waiting = [ledger for ledger in waiting if not _is_through(ledger, request.number, (epoch, ends))]
-            if not waiting:
-                return
-            if time.monotonic() > deadline:
-                numbers = ", ".join(str(ledger.partition) for ledger in waiting)
-                raise RetryableError(
-                    f"The sink of partition {numbers} has not taken request {request.id} in within {patience_s:.0f} s. "
-                    "The request stands. Is the sink running? `tokentrail erase resume` goes on, and so does `keep`."
-                )
-            time.sleep(LOOK_S)
+            waiting = [Ledger(reader, number) for number in range(self.partitions)]
+            while True:
+                for ledger in waiting:
+                    ledger.catch_up()
+                waiting = [ledger for ledger in waiting if not _is_through(ledger, request.number, (epoch, ends))]
+                if not waiting:
+                    return
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(LOOK_S)
+        numbers = ", ".join(str(ledger.partition) for ledger in waiting)
+        raise RetryableError(
+            f"The sink of partition {numbers} has not taken request {request.id} in within {patience_s:.0f} s. "
+            "The request stands. Is the sink running? `tokentrail erase resume` goes on, and so does `keep`."
+        )
 
     def _kept_elsewhere(self, subject: Subject) -> int:
         """Rows of the subject's that outlive their cell under a hold."""

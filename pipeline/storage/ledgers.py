@@ -14,7 +14,7 @@ from pipeline.audit.ledger import Follower, Verdict, encode
 from pipeline.errors import RetryableError
 from pipeline.settings import Settings
 from pipeline.transport.producer import Outgoing, RangeProducer
-from pipeline.transport.tail import read_all
+from pipeline.transport.tail import Reader
 from schemas.ledger import Change, Entry, Erased, Erasing, State
 
 Why = Literal["erasure", "policy"]
@@ -31,12 +31,10 @@ class Ledger:
         erasures: How many erasure requests the last accepted INTENT counted.
     """
 
-    def __init__(
-        self, settings: Settings, partition: int, owner: str = "", producer: RangeProducer | None = None
-    ) -> None:
+    def __init__(self, reader: Reader, partition: int, owner: str = "", producer: RangeProducer | None = None) -> None:
         self.partition = partition
         self.erasures = 0
-        self._settings = settings
+        self._reader = reader
         self._owner = owner
         self._producer = producer
         self._follower = Follower(partition)
@@ -56,7 +54,8 @@ class Ledger:
     def catch_up(self) -> dict[int, Verdict]:
         """Fold what came since; verdicts by ledger offset."""
         verdicts = {}
-        for record in read_all(self._settings, "ledger", self.partition, self._follower.end):
+        _, end = self._reader.bounds("ledger", self.partition)
+        for record in self._reader.read("ledger", self.partition, self._follower.end, end):
             verdict = verdicts[record.offset] = self._follower.fold(record.offset, record.value or b"")
             entry = verdict.entry
             if not verdict.accepted or entry is None:
@@ -104,7 +103,8 @@ class Ledgers:
 
     def __init__(self, settings: Settings, partitions: int, owner: str) -> None:
         self._producer = RangeProducer(settings, client_id=f"tokentrail-{owner}")
-        self.all = [Ledger(settings, number, owner, self._producer) for number in range(partitions)]
+        self._reader = Reader(settings)
+        self.all = [Ledger(self._reader, number, owner, self._producer) for number in range(partitions)]
 
     async def __aenter__(self) -> Ledgers:
         for ledger in self.all:
@@ -112,4 +112,5 @@ class Ledgers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._reader.__exit__()
         await self._producer.close()

@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from disk_search import search
 
@@ -37,6 +39,9 @@ from pipeline.storage.ledgers import Ledger
 from pipeline.transport.erasures import BEARING, requests
 from pipeline.transport.policies import append_control, read_holds
 from pipeline.transport.tail import Reader
+from schemas.clean import Clean, Content, Stamp
+from schemas.fact import Fact
+from schemas.position import Position
 from schemas.topics import TOPICS
 from tests.installation import Installation, wait_for
 
@@ -46,7 +51,7 @@ HOUR_MS = 3_600_000
 STAGES = ("measure", "redact", "sink", "guard", "meter", "judge", "act")
 # Words that redaction leaves alone, so that each stands in the tables and can be looked for.
 NAMES = ("anna", "boris", "carla", "dmitri", "egon", "frieda", "gunda", "hilda")
-PEOPLE = {name: f"zebra{name}quokka" for name in NAMES}
+PEOPLE = {name: f"zebra{name}quokka" for name in (*NAMES, "isolde")}
 CALLS = 4
 SPREAD = {topic.name for topic in TOPICS if topic.spread}
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +85,19 @@ class House:
         """A run of the person that goes in circles, so that there is a finding about it."""
         call = {**self._call(name, 0), "id": None, "run": f"{name}-run-0", "input": "again", "output": "and again"}
         self.installation.produce([call] * 6, partition=0)
+
+    def rotated(self, name: str, version: int) -> None:
+        """A call of the person as `redact` would write it after a rotation of the keys: it comes first, so it wins."""
+        offset = self.installation.ends("calls.raw")[0]
+        who = Identifiers(self.keys, lambda _: True, version)
+        user = who.hashed("acme", "user", f"{name}@example.com", "pseudonym")
+        now = int(time.time() * 1000)
+        fact = Fact("call", Position(1, 0, offset), offset, now, now, tenant="acme", user=user)
+        clean = Clean(fact, Stamp(30, 7, keys=version), Content(f"{PEOPLE[name]} after a rotation"))
+        producer = Producer(self.settings.librdkafka())
+        producer.produce(self.settings.topic("calls"), msgspec.json.encode(clean), partition=0)
+        assert producer.flush(20) == 0
+        self.installation.produce([{"tenant": "acme"}], partition=0)
 
     def tick(self) -> None:
         """Time passes everywhere, so that windows close."""
@@ -148,11 +166,13 @@ class House:
         counted = (self.client.rows(f"SELECT count() FROM {self.client.database}.{table}") for table in tables)
         return {table: int(rows[0][0]) for table, rows in zip(tables, counted, strict=True)}
 
-    def ledger(self, partition: int) -> Ledger:
-        """A partition's ledger, folded."""
-        ledger = Ledger(self.settings, partition)
-        ledger.catch_up()
-        return ledger
+    def ledgers(self) -> list[Ledger]:
+        """Every partition's ledger, folded."""
+        with Reader(self.settings) as reader:
+            found = [Ledger(reader, number) for number in range(self.partitions)]
+            for ledger in found:
+                ledger.catch_up()
+        return found
 
     def keeping(self) -> Keeping:
         """What the process `keep` is given."""
@@ -282,8 +302,7 @@ def test_what_comes_later_is_a_bare_row_also_when_the_sink_is_killed(house):
     assert (house.rows("anna"), house.rows("anna", "feedback"), house.texts("anna")) == (0, 0, 0)
     now = house.counts()
     assert now == {**counts, "calls": counts["calls"] + CALLS, "feedback": counts["feedback"] + CALLS}
-    ledgers = [house.ledger(number) for number in range(house.partitions)]
-    assert [ledger.erasures for ledger in ledgers] == [1] * house.partitions
+    assert [ledger.erasures for ledger in house.ledgers()] == [1] * house.partitions
     assert house.verify() == []
 
 
@@ -295,6 +314,30 @@ def test_a_run_and_a_single_call_can_be_erased_without_the_rest_of_the_person(ho
     code, said = command(*how, "--id", "gunda-call-3")
     assert code == 0 and said["rows"] == {"call_content": 3, "evaluations": 1, "calls": 1, "feedback": 1}
     assert (house.rows("gunda"), house.texts("gunda")) == (1, 3)
+    assert house.verify() == []
+
+
+def test_a_rotation_of_keys_hides_nobody(house, command):
+    house.send("isolde", range(1))
+    house.installation.wait_settled(60)
+    house.rotated("isolde", 7)
+    house.installation.wait_settled(60)
+    known = (
+        f"SELECT countIf(key_version = 7), count() FROM {house.client.database}.calls "
+        "WHERE user IN {users:Array(String)} SETTINGS log_queries = 0"
+    )
+    users = {"users": list(scope_of(house.keys, "acme", user="isolde@example.com").users or ())}
+    assert house.client.rows(known, users) == [(1, 2)]
+    assert house.texts("isolde") == 4
+    code, _ = command(
+        "--tenant", "acme", "--user", "isolde@example.com", "--by", "dpo", "--reason", "ticket 15", "--json"
+    )
+    assert code == 0 and house.texts("isolde") == 0
+    assert house.client.rows(known, users) == [(0, 0)]
+    house.rotated("isolde", 8)
+    house.installation.wait_settled(60)
+    assert house.client.rows(known, users) == [(0, 0)]
+    assert house.texts("isolde") == 0
     assert house.verify() == []
 
 
@@ -312,7 +355,7 @@ def test_an_erasure_that_ends_anywhere_is_finished_by_the_next(house, monkeypatc
     step = house.sweep(request)
     assert step.step == "first"
     assert (house.rows(name), house.rows(name, "feedback"), house.texts(name)) == (0, 0, 0)
-    assert not any(house.ledger(number).under_way for number in range(house.partitions))
+    assert not any(ledger.under_way for ledger in house.ledgers())
     assert house.verify() == []
 
 
@@ -327,7 +370,7 @@ def test_a_killed_command_is_finished_by_whoever_comes(house, command):
         cwd=ROOT, input="boris@example.com\n", capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert killed.returncode == -9, killed.stderr
-    assert any(house.ledger(number).under_way for number in range(house.partitions))
+    assert any(ledger.under_way for ledger in house.ledgers())
     assert house.rows("boris") == CALLS and house.verify() == []
     request = requests(house.settings)[-1].id
     code_of_status, said = command("status", request, "--json")
@@ -353,7 +396,7 @@ def test_a_legal_hold_keeps_rows_until_it_is_released(house):
 
 
 def test_after_the_second_sweep_the_disk_holds_no_byte_of_them(house, command):
-    erased = ("anna", "boris", "dmitri", "egon", "frieda", "hilda")
+    erased = ("anna", "boris", "dmitri", "egon", "frieda", "hilda", "isolde")
     asked = {request.id: request for request in requests(house.settings)}
     long_after = max(request.asked_at for request in asked.values()) + 60 * 24 * HOUR_MS
     Sweeps(lambda: long_after).run(house.keeping())

@@ -78,63 +78,74 @@ def replay(
     Raises:
         RetryableError: Kafka does not answer. What was appended until then is found by the next run.
     """
-    return asyncio.run(_replay(settings, keys, letters, replayed, second_rows, dry_run, progress))
+    return asyncio.run(_Run(settings, keys, dry_run, progress).over(letters, replayed, second_rows))
 
 
-async def _replay(
-    settings: Settings,
-    keys: Keys,
-    letters: Sequence[Letter],
-    replayed: set[tuple[int, int]],
-    second_rows: bool,
-    dry_run: bool,
-    progress: Progress | None,
-) -> tuple[Verdicts, dict[Position, int]]:
-    verdicts: Verdicts = {}
-    made: dict[Position, int] = {}
-    batch: list[tuple[Letter, KafkaRecord]] = []
-    producer = RangeProducer(settings, client_id="tokentrail-replay")
+class _Run:
+    """One run: what was found of each position, and the records that wait to be appended together."""
 
-    async def append() -> None:
-        if batch and not dry_run:
-            out = [_again(letter, record, keys) for letter, record in batch]
-            for (letter, _), offset in zip(batch, await producer.deliver(out), strict=True):
-                made[letter.position] = offset
-        batch.clear()
+    def __init__(self, settings: Settings, keys: Keys, dry_run: bool, progress: Progress | None) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._dry_run = dry_run
+        self._progress = progress
+        self._verdicts: Verdicts = {}
+        self._made: dict[Position, int] = {}
+        self._batch: list[tuple[Letter, KafkaRecord]] = []
+        self._size = 0
 
-    try:
-        with Reader(settings) as reader:
-            partitions = {letter.position.partition for letter in letters}
-            starts = {number: reader.bounds(SOURCE, number)[0] for number in partitions}
-            due = []
-            for letter in letters:
-                at = letter.position
-                verdict = unread(
-                    letter, starts[at.partition], (at.partition, at.offset) in replayed, second_rows=second_rows
-                )
-                if verdict is None:
-                    due.append(letter)
-                else:
-                    verdicts[at] = verdict
-            size = 0
-            for letter, record in _read(reader, due):
-                verdict = "gone"
-                if record is not None:
-                    hash = keys.digest("deadletter", "", record.value or b"")
-                    verdict = judged(letter, record.value, time.time_ns() // 1_000_000, hash)
-                verdicts[letter.position] = verdict
-                if record is not None and verdict == "replay":
-                    batch.append((letter, record))
-                    size += len(record.value or b"")
-                if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
-                    await append()
-                    size = 0
-                if progress is not None:
-                    progress(len(verdicts))
-            await append()
-    finally:
-        await producer.close()
-    return verdicts, made
+    async def over(
+        self, letters: Sequence[Letter], replayed: set[tuple[int, int]], second_rows: bool
+    ) -> tuple[Verdicts, dict[Position, int]]:
+        """Go over the letters; verdicts, and new offsets."""
+        producer = RangeProducer(self._settings, client_id="tokentrail-replay")
+        try:
+            with Reader(self._settings) as reader:
+                for letter, record in _read(reader, self._unread(reader, letters, replayed, second_rows)):
+                    self._judge(letter, record)
+                    if len(self._batch) >= BATCH_RECORDS or self._size >= BATCH_BYTES:
+                        await self._append(producer)
+                await self._append(producer)
+        finally:
+            await producer.close()
+        return self._verdicts, self._made
+
+    def _unread(
+        self, reader: Reader, letters: Sequence[Letter], replayed: set[tuple[int, int]], second_rows: bool
+    ) -> list[Letter]:
+        """The letters whose records must be read; the others have their verdict."""
+        partitions = {letter.position.partition for letter in letters}
+        starts = {number: reader.bounds(SOURCE, number)[0] for number in partitions}
+        due = []
+        for letter in letters:
+            at = letter.position
+            was_replayed = (at.partition, at.offset) in replayed
+            verdict = unread(letter, starts[at.partition], was_replayed, second_rows=second_rows)
+            if verdict is None:
+                due.append(letter)
+            else:
+                self._verdicts[at] = verdict
+        return due
+
+    def _judge(self, letter: Letter, record: KafkaRecord | None) -> None:
+        verdict: Judgement = "gone"
+        if record is not None:
+            hash = self._keys.digest("deadletter", "", record.value or b"")
+            verdict = judged(letter, record.value, time.time_ns() // 1_000_000, hash)
+            if verdict == "replay":
+                self._batch.append((letter, record))
+                self._size += len(record.value or b"")
+        self._verdicts[letter.position] = verdict
+        if self._progress is not None:
+            self._progress(len(self._verdicts))
+
+    async def _append(self, producer: RangeProducer) -> None:
+        if self._batch and not self._dry_run:
+            offsets = await producer.deliver([_again(letter, record, self._keys) for letter, record in self._batch])
+            for (letter, _), offset in zip(self._batch, offsets, strict=True):
+                self._made[letter.position] = offset
+        self._batch.clear()
+        self._size = 0
 
 
 def _again(letter: Letter, record: KafkaRecord, keys: Keys) -> Outgoing:

@@ -82,9 +82,20 @@ def _check(read: Read, key: bytes, lawful: Lawful, one: Landed, ask_again: Calla
         told.findings.append((repricing.epoch, finding))
 
 
-def strangers(epoch: int, rows: Iterable[Row], known: Mapping[int, Repricing]) -> Iterator[tuple[int, int]]:
-    """(number, offset) of the rows of one epoch that no repricing put there; `known` are those that stand or may."""
+def strangers(
+    epoch: int, rows: Iterable[Row], known: Mapping[int, Repricing], since: int = 0
+) -> Iterator[tuple[int, int]]:
+    """(number, offset) of the rows of one epoch that no repricing put there.
+
+    Args:
+        epoch: Which.
+        rows: All of them.
+        known: By number, those that stand or may.
+        since: Numbers up to this one were looked at before.
+    """
     for row in rows:
         of = known.get(row[NUMBER])
+        if row[NUMBER] <= since:
+            continue
         if of is None or of.epoch != epoch or not of.first <= row[OFFSET] < of.next:
             yield row[NUMBER], row[OFFSET]

@@ -349,10 +349,10 @@ class _Audit:
             # One that is open may stand or not.
             if group.partition != self.partition or (not since and group.rows == told.rows[group.epoch]):
                 continue
-            odd = list(islice(strangers(group.epoch, read(group.epoch, 0, _BEYOND), known), NAMED))
+            odd = list(islice(strangers(group.epoch, read(group.epoch, 0, _BEYOND), known, since), NAMED))
             self._catch_up()
             for number, offset in odd:
-                if not (number <= since or state.repricings < number <= self.later.state.repricings):
+                if not state.repricings < number <= self.later.state.repricings:
                     why = f"repricing {number} did not put it there"
                     self.problem("row_unexpected", why, name, self.at(group.epoch, offset))
 

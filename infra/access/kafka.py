@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Operation = Literal["read", "write", "delete", "describe", "describe_configs", "all"]
+Operation = Literal["read", "write", "delete", "describe", "describe_configs", "idempotent_write", "all"]
 Resource = Literal["topic", "group", "cluster"]
 
 # Their incarnations are compared with the registry by every stage.
 COUNTED: Final = ("calls.raw", "facts", "calls", "ledger")
+
+
+# Groups that plain readers name because the client wants a name; it asks for their place all the same.
+_NEVER_JOINED: Final = ("reader", "controls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,13 @@ def _of(principal: Principal, topic: Callable[[str], str], group: Callable[[str]
         yield Acl(name, "describe", "topic", topic(known))
     for read in ("controls", *principal.reads):
         yield Acl(name, "read", "topic", topic(read))
+    for named in _NEVER_JOINED:
+        yield Acl(name, "describe", "group", group(named))
     for written in principal.writes:
         yield Acl(name, "write", "topic", topic(written))
+    if principal.groups and not principal.writes:
+        # Every stage opens a producer; one that may write nowhere asks the cluster for its number.
+        yield Acl(name, "idempotent_write", "cluster", "kafka-cluster")
     for deleted in principal.deletes:
         yield Acl(name, "delete", "topic", topic(deleted))
     for joined in principal.groups:

@@ -21,6 +21,7 @@ from infra.embedded.passwords import sha256_hex
 
 FOLDER = Path(__file__).resolve().parent / "secrets"
 KEY_ROOT_BYTES = 32
+DISK_KEY_BYTES = 32
 
 
 def prepare(folder: Path, tenants: Mapping[str, str] | None = None) -> list[Path]:
@@ -54,6 +55,8 @@ def prepare(folder: Path, tenants: Mapping[str, str] | None = None) -> list[Path
     # The pipeline's container runs as whoever owns these files, so that it can read them and nobody else can.
     lines = [f"TOKENTRAIL_UID={os.getuid()}", f"TOKENTRAIL_GID={os.getgid()}"]
     lines += [f"{hash_variable(user)}={value}" for user, value in hashes.items()]
+    # With which ClickHouse encrypts what it writes. Lost, it takes every row with it: back it up apart from the data.
+    lines += [f"TOKENTRAIL_DISK_KEY_1={once('disk_key_1', secrets.token_hex(DISK_KEY_BYTES) + chr(10))}"]
     content = "\n".join(lines) + "\n"
     settings = folder / "compose.env"
     if not settings.exists() or settings.read_text(encoding="utf-8") != content:

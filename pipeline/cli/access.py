@@ -178,9 +178,9 @@ def _apply(settings: Settings, rules: list[Acl]) -> None:
         )
         for rule in rules
     ]
+    client = AdminClient(settings.librdkafka(log_level=3))
     try:
-        made = AdminClient(settings.librdkafka(log_level=3)).create_acls(bindings, request_timeout=ANSWER_S)
-        for future in made.values():
+        for future in client.create_acls(bindings, request_timeout=ANSWER_S).values():
             future.result(ANSWER_S)
     except KafkaException as error:
         raise RetryableError(f"Kafka does not take the rules: {error.args[0].str()}.") from error

@@ -132,7 +132,7 @@ def test_files_that_are_mounted_or_built_from_are_there(compose: dict[str, Any])
         for volume in service.get("volumes", [])
         if volume.startswith(".")
     ]
-    assert len(mounted) == 2
+    assert len(mounted) == 3
     for path in (*mounted, compose["services"]["pipeline"]["build"]["dockerfile"], "requirements.lock"):
         assert (ROOT / path).is_file(), path
 
@@ -205,6 +205,21 @@ def test_prepare_makes_what_the_file_names_privately_and_once(compose: dict[str,
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert prepare(folder) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_clickhouse_writes_is_encrypted_with_a_key_that_prepare_makes(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    environment = dict(line.split("=", 1) for line in (tmp_path / "compose.env").read_text().splitlines())
+    at_rest = ElementTree.parse(ROOT / "infra/compose/clickhouse/at_rest.xml").getroot()
+    disk = at_rest.find("storage_configuration/disks/sealed")
+    assert disk is not None
+    (key,) = disk.findall("key_hex")
+    assert re.fullmatch(r"[0-9a-f]{64}", environment[key.attrib["from_env"]])
+    assert disk.findtext("current_key_id") == key.attrib["id"]
+    policy = at_rest.findtext("merge_tree/storage_policy")
+    first = at_rest.find(f"storage_configuration/policies/{policy}/volumes/*")
+    assert first is not None
+    assert first.findtext("disk") == "sealed"
 
 
 def test_the_container_is_given_the_hash_of_every_users_password_and_no_password(tmp_path: Path) -> None:

@@ -115,9 +115,9 @@ class Subject:
 
     def _columns(self, table: str) -> list[tuple[str, str]]:
         """Columns to look at, and what kind of value they hold."""
-        own = [] if self._kind == "id" and table != "calls" else [(self._kind, self._kind)]
-        # Of a person's or a run's calls the ids are known once they are found; what is said of them goes too.
-        return own if table == "calls" else [*own, ("about", "id"), *([("id", "id")] if self._kind == "id" else [])]
+        own = (self._kind, self._kind)
+        # The ids of a person's or a run's calls are known once those are found; what is said of them goes too.
+        return [own] if table == "calls" else [own, ("about", "id")]
 
     def _ties(self, table: str) -> list[str]:
         if table != "calls":

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
-from infra.access.matrix import TEXT_TABLES, USERS
+from infra.access.matrix import STAGE_USERS, TEXT_TABLES, USERS
 from infra.access.rights import logins
 from infra.access.users_xml import container_users_xml
 from infra.compose import healthy
@@ -205,6 +205,16 @@ def test_prepare_makes_what_the_file_names_privately_and_once(compose: dict[str,
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert prepare(folder) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_each_stage_that_needs_clickhouse_is_given_its_own_password(compose: dict[str, Any]) -> None:
+    service = compose["services"]["pipeline"]
+    given = {item["target"]: item["source"] for item in service["secrets"] if isinstance(item, dict)}
+    folder = service["environment"]["TOKENTRAIL_CREDENTIALS_DIR"]
+    assert given == {f"{folder}/clickhouse.{user}": f"{user}_password" for user in STAGE_USERS.values()}
+    assert {compose["secrets"][name]["file"] for name in given.values()} == {
+        f"{SECRETS}/{user}.password" for user in STAGE_USERS.values()
+    }
 
 
 def test_what_clickhouse_writes_is_encrypted_with_a_key_that_prepare_makes(tmp_path: Path) -> None:

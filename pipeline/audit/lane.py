@@ -276,6 +276,8 @@ class Lane:
     def _forget_finished(self) -> None:
         """Drop the records of ranges that are finished or stand."""
         before = self._before()
+        if self.slots and _position(self.slots[-1]) <= (before.epoch, before.next):
+            self.slots.clear()  # mostly all of them
         while self.slots and _position(self.slots[0]) <= (before.epoch, before.next):
             self.slots.popleft()
         if (self.mark.epoch, self.mark.next_offset) < (before.epoch, before.next):
@@ -290,6 +292,8 @@ class Lane:
         """The records of the next range: of one epoch, and not too many."""
         epoch = self.slots[0].clean.fact.position.epoch
         slots = islice(self.slots, MAX_ROWS)
+        if self.slots[-1].clean.fact.position.epoch == epoch:  # epochs never fall
+            return tuple(slots)
         return tuple(takewhile(lambda slot: slot.clean.fact.position.epoch == epoch, slots))
 
     def _next_offset(self, slot: Slot) -> int:

@@ -66,8 +66,8 @@ class Evidence(
     Attributes:
         position: Epoch, partition and offset of the record.
         shows: Which of `text` and `anchor` it has, so that nobody takes them out unseen.
-        rows: Every row that the record has.
-        links: First from the announcement of its range, then from each lawful change of a row.
+        rows: Every row that the record has, but for those whose cell was dropped since.
+        links: First from the announcement of its range, then from each lawful change of a row or end of its cell.
         public_key: Of the installation, hexadecimal.
         anchor: One that has the last head of the first link.
     """
@@ -182,18 +182,21 @@ def _check_links(evidence: Evidence, _: bytes | None) -> None:
 
 def _check_rows(evidence: Evidence, _: bytes | None) -> None:
     epoch, _partition, offset = evidence.position
-    intent = _announcement(evidence)
+    intent, done = _announcement(evidence)
     lawful = Lawful()
     for number, record in enumerate(record for link in evidence.links for record in link.records):
         lawful.fold(number, _entry(record))
+    parts = [part for part in intent.parts if offset in spans.read(intent.first, part.offsets)]
+    cells = {part.cell for part in parts}
     for link in evidence.links[1:]:
-        erasing = _entry(link.records[0]).erasing
-        _require(
-            erasing is not None and any((each.epoch, each.offset) == (epoch, offset) for each in erasing.changes),
-            "a stretch of the ledger is not about this record",
+        first = _entry(link.records[0])
+        is_change = first.erasing is not None and any(
+            (each.epoch, each.offset) == (epoch, offset) for each in first.erasing.changes
         )
-    expected = [part for part in intent.parts if offset in spans.read(intent.first, part.offsets)]
-    _require(bool(expected), "the announced range has no row for it")
+        is_end = first.expiring is not None and first.expiring.cell in cells
+        _require(is_change or is_end, "a stretch of the ledger is not about this record")
+    expected = [part for part in parts if not lawful.is_dropped(part.cell, done)]
+    _require(bool(expected), "no row of it stands any more")
     named = [part.cell.table for part in expected]
     _require([row.table for row in evidence.rows] == named, f"the rows must be those of {', '.join(named)}")
     for part, row in zip(expected, evidence.rows, strict=True):
@@ -213,19 +216,17 @@ def _check_rows(evidence: Evidence, _: bytes | None) -> None:
         _check_text(table, row)
 
 
-def _announcement(evidence: Evidence) -> Intent:
-    """The range that the record is in, announced by the first record and done by a later one."""
+def _announcement(evidence: Evidence) -> tuple[Intent, int]:
+    """The range that the record is in, announced by the first record; and the number of the record that says done."""
     epoch, _, offset = evidence.position
     first, *later = (_entry(record) for record in evidence.links[0].records)
     intent = first.intent
     if intent is None or intent.epoch != epoch or not intent.first <= offset < intent.next:
         raise _FalseError("the first ledger record does not announce a range with this position")
-    is_done = any(
-        entry.done is not None and (entry.done.range, entry.done.attempt) == (intent.range, intent.attempt)
-        for entry in later
-    )
-    _require(is_done, "the range was announced, but not done before the signed head")
-    return intent
+    for number, entry in enumerate(later, 1):
+        if entry.done is not None and (entry.done.range, entry.done.attempt) == (intent.range, intent.attempt):
+            return intent, number
+    raise _FalseError("the range was announced, but not done before the signed head")
 
 
 def _original(intent: Intent, part: Part, row: RowProof, offset: int) -> bytes:

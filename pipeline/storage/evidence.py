@@ -62,13 +62,16 @@ def gather(
     at, done_at, intent = found
     link, end = _link(client, partition, at, done_at)
     link, anchor = _anchor(client, partition, link, end, known)
-    lawful, changes = _changes(client, position, link.heads[0].end)
-    rows = []
-    for part in intent.parts:
-        if offset in spans.read(intent.first, part.offsets):
-            rows.append(_row(client, partition, intent, part, offset, lawful, with_text))
-    if not rows:
+    parts = [part for part in intent.parts if offset in spans.read(intent.first, part.offsets)]
+    if not parts:
         raise UsageError(f"{epoch}/{partition}/{offset} has no row: it is a tick or a gap.")
+    lawful, changes = _changes(client, position, parts, done_at, link.heads[0].end)
+    standing = [part for part in parts if not lawful.is_dropped(part.cell, done_at)]
+    if not standing:
+        raise UsageError(
+            f"The rows of {epoch}/{partition}/{offset} have had their life, and with them what proves them."
+        )
+    rows = [_row(client, partition, intent, part, offset, lawful, with_text) for part in standing]
     shows = (*(("text",) if any(row.text for row in rows) else ()), *(("anchor",) if anchor else ()))
     made = Evidence(position, shows, tuple(rows), (link, *changes), public_key.hex(), anchor)
     checked = evidence.check(evidence.write(made), public_key)
@@ -141,30 +144,37 @@ def _anchor(
     return Link(link.before, link.records, tuple(path)), anchor
 
 
-def _changes(client: Client, position: Position, begin: int) -> tuple[Lawful, list[Link]]:
-    """What became of rows of the partition, and the stretches of the ledger that say so of this record."""
+def _changes(
+    client: Client, position: Position, parts: Sequence[Part], done_at: int, begin: int
+) -> tuple[Lawful, list[Link]]:
+    """What became of rows of the partition, and the stretches from `begin` on that say so of this record."""
     epoch, partition, offset = position
+    cells = {part.cell for part in parts}
     lawful = Lawful()
     links = []
     for row in _with_step(client, partition, ("erasing", "erased", "expiring", "expired"), 0):
-        entry = _entry(row[copies.VALUE])
-        lawful.fold(row[copies.OFFSET], entry)
-        if entry.erasing is None or row[copies.OFFSET] < begin:
-            continue
-        if any((each.epoch, each.offset) == (epoch, offset) for each in entry.erasing.changes):
-            batch = (entry.erasing.request, entry.erasing.batch)
-            at = row[copies.OFFSET]
-            link, _ = _link(client, partition, at, _ended(client, partition, at, batch))
+        at, entry = row[copies.OFFSET], _entry(row[copies.VALUE])
+        lawful.fold(at, entry)
+        is_change = entry.erasing is not None and any(
+            (each.epoch, each.offset) == (epoch, offset) for each in entry.erasing.changes
+        )
+        is_end = at > done_at and entry.expiring is not None and entry.expiring.cell in cells
+        if at >= begin and (is_change or is_end):
+            link, _ = _link(client, partition, at, _ended(client, partition, at, entry))
             links.append(link)
             begin = link.heads[0].end
     return lawful, links
 
 
-def _ended(client: Client, partition: int, at: int, batch: tuple[str, int]) -> int:
-    """Ledger offset at which a batch of changes was said to be made; its beginning while it is under way."""
-    for row in _with_step(client, partition, ("erased",), at):
-        erased = _entry(row[copies.VALUE]).erased
-        if erased is not None and (erased.request, erased.batch) == batch:
+def _ended(client: Client, partition: int, at: int, begun: Entry) -> int:
+    """Ledger offset at which what a record begins was said to be done; its own while it is under way."""
+    for row in _with_step(client, partition, ("erased", "expired"), at):
+        entry = _entry(row[copies.VALUE])
+        if begun.erasing is not None and entry.erased is not None:
+            is_end = (entry.erased.request, entry.erased.batch) == (begun.erasing.request, begun.erasing.batch)
+        else:
+            is_end = bool(begun.expiring and entry.expired and begun.expiring.cell == entry.expired.cell)
+        if is_end:
             return int(row[copies.OFFSET])
     return at
 
@@ -184,8 +194,6 @@ def _row(
         fate = lawful.fate(part.cell, intent.epoch, each)
         held = standing.get(each)
         leaves[each] = fate.was if fate is not None else GONE if held is None else leaf(table, held)
-    if not standing and not lawful.fate(part.cell, intent.epoch, offset):
-        raise UsageError(f"{part.cell} is gone, and with it what could be proved.")
     found: tuple[Any, ...] | None = standing.get(offset)
     if found is not None and with_text and table.has_text:
         span = reading.Span(intent.epoch, partition, offset, offset + 1)

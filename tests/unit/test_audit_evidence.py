@@ -19,7 +19,7 @@ from pipeline.audit.tables import OFFSET, TABLES
 from pipeline.keys import Keys
 from schemas.clean import Clean, Content, Stamp
 from schemas.fact import Fact
-from schemas.ledger import Change, Claim, Done, Entry, Erased, Erasing, Signed
+from schemas.ledger import Change, Claim, Done, Entry, Erased, Erasing, Expiry, Signed
 from schemas.position import Position
 
 KEYS = Keys(bytes(range(32)))
@@ -129,7 +129,20 @@ def erased() -> bytes:
     return write(Evidence((1, PARTITION, WHICH), (), rows, links, PUBLIC.hex(), None))
 
 
-@pytest.mark.parametrize("document", [whole, erased])
+@cache
+def expired() -> bytes:
+    """A call whose text has had its life."""
+    history, begin, parts, first = stored()
+    text, _ = parts
+    end = Expiry(text.cell, 100, "00" * 32)
+    again = history.write(expiring=end)
+    history.write(expired=end)
+    second = history.sign()
+    links = (history.link(begin, first), history.link(again, second))
+    return write(Evidence((1, PARTITION, WHICH), (), proofs(parts, False)[1:], links, PUBLIC.hex(), None))
+
+
+@pytest.mark.parametrize("document", [whole, erased, expired])
 def test_a_proof_holds_by_itself_and_against_the_key(document: Any) -> None:
     assert check(document()).failures == ()
     assert check(document(), PUBLIC).ok
@@ -137,7 +150,7 @@ def test_a_proof_holds_by_itself_and_against_the_key(document: Any) -> None:
     assert check(document(), other).failures == ("it is signed with another key than the one that was given",)
 
 
-@pytest.mark.parametrize("document", [whole, erased])
+@pytest.mark.parametrize("document", [whole, erased, expired])
 def test_a_change_of_any_single_field_shows(document: Any) -> None:
     plain = json.loads(document())
     count = 0

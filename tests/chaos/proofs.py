@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.audit.ledger import Follower, Verdict
+from tests.chaos.faults.fault import Hit
 from tests.chaos.faults.zombie import Zombie
 from tests.chaos.house import House
 from tests.chaos.player import Outcome
+from tests.chaos.watch import Open
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ def prove(house: House, outcomes: list[Outcome]) -> dict[int, Proof]:
     """Proofs by number of the outcome."""
     ends = house.ends("ledger")
     logs = {number: _folded(house, number, end) for number, end in ends.items()}
-    return {
-        one.number: _prove(logs[one.hit.open.partition], one)
-        for one in outcomes
-        if one.hit is not None and one.hit.open is not None
-    }
+    found = {}
+    for one in outcomes:
+        if one.hit is None or one.hit.open is None:
+            continue
+        between, place = _between(logs[one.hit.open.partition], one.hit.open)
+        wrote = _wrote(logs, one.hit) if isinstance(one.fault, Zombie) else ""
+        found[one.number] = Proof(between, bool(wrote), place + wrote)
+    return found
 
 
 def _folded(house: House, partition: int, end: int) -> list[tuple[int, Verdict]]:
@@ -44,21 +49,30 @@ def _folded(house: House, partition: int, end: int) -> list[tuple[int, Verdict]]
     ]
 
 
-def _prove(log: list[tuple[int, Verdict]], outcome: Outcome) -> Proof:
-    assert outcome.hit is not None and outcome.hit.open is not None
-    opened = outcome.hit.open
+def _between(log: list[tuple[int, Verdict]], opened: Open) -> tuple[bool, str]:
+    """Whether the step after the INTENT that was open is not its DONE; and the offsets of both."""
     place = f"{opened.partition}/{opened.offset}"
-    behind = [(offset, verdict) for offset, verdict in log if offset > opened.offset and verdict.entry is not None]
-    between, zombie, is_settled, claimed = False, False, False, False
-    for offset, verdict in behind:
+    for offset, verdict in log:
         entry = verdict.entry
-        assert entry is not None
-        if verdict.accepted and not is_settled and (entry.claim or entry.done or entry.intent):
-            is_settled, between = True, entry.done is None
-            place += f", then {'claim' if entry.claim else 'DONE' if entry.done else 'attempt'} {offset}"
-        claimed = claimed or (verdict.accepted and entry.claim is not None and entry.owner != opened.owner)
-        if claimed and not verdict.accepted and entry.owner == opened.owner and isinstance(outcome.fault, Zombie):
-            zombie = True
-            place += f", rejected {offset} ({verdict.reason})"
-            break
-    return Proof(between, zombie, place)
+        if offset <= opened.offset or not verdict.accepted or entry is None:
+            continue
+        if entry.claim or entry.done or entry.intent:
+            what = "claim" if entry.claim else "DONE" if entry.done else "attempt"
+            return entry.done is None, f"{place}, then {what} {offset}"
+    return False, place
+
+
+def _wrote(logs: dict[int, list[tuple[int, Verdict]]], hit: Hit) -> str:
+    """Where a zombie's rejected record stands behind another's claim, in any partition that it had; else nothing."""
+    assert hit.open is not None
+    for partition, log in logs.items():
+        claimed = None
+        for offset, verdict in log:
+            entry = verdict.entry
+            if entry is None or offset < hit.ledger[partition]:
+                continue
+            if verdict.accepted and entry.claim is not None and entry.claim.after == hit.open.owner:
+                claimed = offset
+            if claimed is not None and not verdict.accepted and entry.owner == hit.open.owner:
+                return f"; claim {partition}/{claimed}, rejected {partition}/{offset} ({verdict.reason})"
+    return ""

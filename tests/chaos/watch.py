@@ -74,6 +74,10 @@ class LedgerWatch:
         found = [one for one in list(self._open.values()) if one.seen_s >= not_before_s]
         return max(found, key=lambda one: one.seen_s, default=None)
 
+    def open_in(self, partition: int) -> Open | None:
+        """The range of a partition that is not done."""
+        return self._open.get(partition)
+
     def _follow(self) -> None:
         consumer = Consumer(
             self._settings.librdkafka(

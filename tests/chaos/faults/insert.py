@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from tests.chaos.faults.fault import Hit, Missed, await_open, hit
+from tests.chaos.faults.fault import Hit, Missed, hit
 from tests.chaos.house import House
 from tests.chaos.inserts import How
 
@@ -30,9 +30,14 @@ class Insert:
             time.sleep(0.001)
         token = proxy.failed[before].token
         epoch, partition, first = token.split("-")[1:4]
-        opened = house.watch._open.get(int(partition))
-        if opened is not None and (str(opened.intent.epoch), str(opened.intent.first)) != (epoch, first):
-            opened = None
+        opened = None
+        while opened is None and time.monotonic() < deadline:
+            found = house.watch.open_in(int(partition))
+            if found is not None and (found.intent.epoch, found.intent.first) == (int(epoch), int(first)):
+                opened = found
+            elif house.watch.marks()[int(partition)] > (int(epoch), int(first)):
+                break
+            time.sleep(0.001)
         where = token.rsplit("-", 1)[0]
         return hit(house, f"inserts: {', '.join(self.hows)}", opened, where="" if opened else where)
 
@@ -41,6 +46,3 @@ class Insert:
         while house.clickhouse_proxy.script and time.monotonic() < deadline:
             time.sleep(0.01)
         house.clickhouse_proxy.script.clear()
-
-
-__all__ = ["Insert", "await_open"]

@@ -15,10 +15,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.chaos import planner, reference, report
+from tests.chaos.faults.fault import Fault
 from tests.chaos.house import House, temporary
 from tests.chaos.judge import judge
 from tests.chaos.player import Player
@@ -35,14 +36,16 @@ def run(
     count: int,
     seed: int,
     rounds: int | None = None,
+    also: Sequence[Fault] = (),
     with_reference: bool = True,
     deadline_s: float = 3_600.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> report.Result:
-    """One run in a new folder; `deadline_s` bounds the playing, not the judgement."""
+    """One run in a new folder; `also`: faults at the end; `deadline_s` bounds the playing, not the judgement."""
     begun = time.monotonic()
     rounds = rounds or max(2, round(faults / FAULTS_A_ROUND))
     plan = planner.plan(seed, faults, rounds)
+    plan[-1] += also
     # Event time must be over when the first event is sent.
     begin_ms = int(time.time() * 1000) - DAY_MS
     house = House(folder)

@@ -6,22 +6,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.faults.outage import Outage
+from tests.chaos.outage import growth
 from tests.chaos.planner import KINDS, plan, shares
 from tests.chaos.run import run
 
 FAULTS = 12
+OUTAGE_S = 15.0
 
 
 @pytest.mark.system
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_faults_of_every_kind_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    result = run(tmp_path, faults=FAULTS, count=20_000, seed=7, with_reference=False, deadline_s=200, say=said.append)
+    away = Outage("clickhouse", OUTAGE_S)
+    result = run(
+        tmp_path,
+        faults=FAULTS,
+        count=20_000,
+        seed=7,
+        with_reference=False,
+        also=[away],
+        deadline_s=300,
+        say=said.append,
+    )
     told = "\n".join([*said, *result.problems])
     assert result.problems == [], told
     judged = result.judgement
     assert (judged.lost, judged.twice, judged.anomalies_twice, judged.verify) == (0, 0, 0, "ok"), told
     assert all(result.by_kind.values()), told
+    (absence,) = [one.hit for one in result.played.outcomes if one.fault == away and one.hit is not None]
+    grown = {name: last - before for name, (_, before, last) in growth(absence).items()}
+    assert max(grown.values()) < 8, f"megabytes in the last third of an outage: {grown}"
     assert result.between >= 2, f"hardly a fault came between INTENT and DONE: the run proves little\n{told}"
 
 

@@ -190,7 +190,7 @@ class Limit:
     """One setting of a profile; `bound` says whether a user may change it."""
 
     name: str
-    value: int
+    value: int | str
     bound: Literal["free", "fixed", "most"] = "free"
 
 

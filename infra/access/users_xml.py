@@ -54,8 +54,16 @@ _USERS_XML = """\
 
 _BOUND = {"fixed": "<readonly/>", "most": "<max>{value}</max>"}
 
-# Of clickhouse-local, which the embedded server is: a table function that runs Python.
-_EMBEDDED = (Limit("allow_python_table_function", 0, "fixed"),)
+# Of clickhouse-local, which the embedded server is: a table function that runs Python, and settings that name files,
+# which a server proper looks for in a folder of its own and clickhouse-local on the whole machine.
+_EMBEDDED = (
+    Limit("allow_python_table_function", 0, "fixed"),
+    Limit("format_schema", "", "fixed"),
+    Limit("format_template_resultset", "", "fixed"),
+    Limit("format_template_row", "", "fixed"),
+    Limit("output_format_schema", "", "fixed"),
+    Limit("input_format_record_errors_file_path", "", "fixed"),
+)
 
 
 def embedded_users_xml(

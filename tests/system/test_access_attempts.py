@@ -28,6 +28,7 @@ OWN, OTHERS = 3, 20_001
 GRANULE_ROWS = 8192
 OTHER_WORDS = ("otherco", "secret", "8675309")
 DENIED = "ACCESS_DENIED"
+FIXED = "SETTING_CONSTRAINT_VIOLATION"
 
 Ask = Callable[..., "Said"]
 
@@ -167,6 +168,12 @@ NO = {
     "a file by a function in a lambda": ("SELECT arrayMap(x -> file(x), ['DATA/plain.txt'])", DENIED),
     "a file by a column transformer": ("SELECT * APPLY(file) FROM (SELECT 'DATA/plain.txt')", DENIED),
     "a file by table function": ("SELECT * FROM file('DATA/plain.txt', LineAsString)", DENIED),
+    "a file as a table": ("SELECT * FROM default.`DATA/plain.txt`", DENIED),
+    "a file as a template": ("SELECT 1 FORMAT Template SETTINGS format_template_row = 'DATA/plain.txt'", FIXED),
+    "a file as a frame": ("SELECT 1 FORMAT Template SETTINGS format_template_resultset = 'DATA/plain.txt'", FIXED),
+    "a file as a schema": ("SELECT 1 FORMAT Protobuf SETTINGS format_schema = 'DATA/plain.txt:M'", FIXED),
+    "a schema into a file": ("SELECT 1 FORMAT ProtobufSingle SETTINGS output_format_schema = 'DATA/out'", FIXED),
+    "errors into a file": ("SELECT 1 SETTINGS input_format_record_errors_file_path = 'DATA/out'", FIXED),
     "the folder": ("SELECT * FROM filesystem('DATA')", DENIED),
     "an address": ("SELECT * FROM url('http://127.0.0.1:1/', LineAsString)", DENIED),
     "an object store": ("SELECT * FROM s3('http://127.0.0.1:1/bucket/a', 'CSV', 'a String')", DENIED),
@@ -219,11 +226,11 @@ NO = {
     # settings
     "to write": ("SET readonly = 0", "READONLY"),
     "to write, in a query": ("SELECT 1 SETTINGS readonly = 0", "READONLY"),
-    "to read unseen": ("SELECT * FROM calls SETTINGS log_queries = 0", "SETTING_CONSTRAINT_VIOLATION"),
-    "to read unseen by chance": ("SELECT 1 SETTINGS log_queries_probability = 0", "SETTING_CONSTRAINT_VIOLATION"),
-    "introspection": ("SELECT 1 SETTINGS allow_introspection_functions = 1", "SETTING_CONSTRAINT_VIOLATION"),
-    "others' answers": ("SELECT 1 SETTINGS query_cache_share_between_users = 1", "SETTING_CONSTRAINT_VIOLATION"),
-    "more memory": ("SELECT 1 SETTINGS max_memory_usage = 0", "SETTING_CONSTRAINT_VIOLATION"),
+    "to read unseen": ("SELECT * FROM calls SETTINGS log_queries = 0", FIXED),
+    "to read unseen by chance": ("SELECT 1 SETTINGS log_queries_probability = 0", FIXED),
+    "introspection": ("SELECT 1 SETTINGS allow_introspection_functions = 1", FIXED),
+    "others' answers": ("SELECT 1 SETTINGS query_cache_share_between_users = 1", FIXED),
+    "more memory": ("SELECT 1 SETTINGS max_memory_usage = 0", FIXED),
     "Python again": ("SELECT * FROM python('x') SETTINGS allow_python_table_function = 1", "QUERY_IS_PROHIBITED"),
 }  # fmt: skip
 

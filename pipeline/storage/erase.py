@@ -22,6 +22,7 @@ from pipeline.settings import Settings
 from pipeline.storage.change import Changed, change, finish
 from pipeline.storage.client import Client
 from pipeline.storage.ledgers import Ledger
+from pipeline.storage.leftovers import Leftovers
 from pipeline.storage.subject import RECORDS, Subject
 from pipeline.transport.admin import Epochs
 from pipeline.transport.erasures import longest_life_ms
@@ -103,15 +104,17 @@ class Eraser:
         wanted = list(subject.wanted(places, self.holds))
         held = wanted.count(None)
         due = [each for each in wanted if each is not None]
+        left = Leftovers(self.client, subject)
         changed = Changed()
         if due:
             arguments = (self.settings, self.client, self.keys, self.partitions, request.id)
             changed = change(*arguments, "erasure", due, progress)
         if not held:
-            changed.rows.update(subject.clear_findings())
-        logs, not_cleared = subject.clear_logs()
+            changed.rows.update(left.clear_findings())
+        logs, not_cleared = left.clear_logs()
         changed.rows.update({f"system.{name}": rows for name, rows in logs.items()})
         held += self._kept_elsewhere(subject)
+        self._wait_removed(left, patience_s if last else 0.0, must=last)
         step: StepName = "first" if not last else "again" if held else "done"
         return self._write(request, step, changed, held=held, not_cleared=not_cleared)
 
@@ -141,6 +144,19 @@ class Eraser:
             f"The sink of partition {numbers} has not taken request {request.id} in within {patience_s:.0f} s. "
             "The request stands. Is the sink running? `tokentrail erase resume` goes on, and so does `keep`."
         )
+
+    def _wait_removed(self, left: Leftovers, patience_s: float, *, must: bool) -> None:
+        """Until what was changed is off the disk, too."""
+        deadline = time.monotonic() + patience_s
+        while count := left.old_parts():
+            if time.monotonic() > deadline:
+                if must:
+                    raise RetryableError(
+                        f"ClickHouse keeps {count} parts of before the change on its disk (`old_parts_lifetime`, or a "
+                        "query that reads them). The sweep is made again, and said to be done when they are gone."
+                    )
+                return
+            time.sleep(5 * LOOK_S)
 
     def _kept_elsewhere(self, subject: Subject) -> int:
         """Rows of the subject's that outlive their cell under a hold."""

@@ -1,14 +1,12 @@
-"""Find what ClickHouse holds of somebody known by keyed hashes of pseudonyms only, and clear what is not chained.
+"""Find the rows of somebody who is known by keyed hashes of pseudonyms only, and what they are to become.
 
 Distinct values are read and hashed here, so that no pseudonym has to be kept anywhere to be found again. None enters a
-text that the server keeps: these queries are not logged, and mutations name positions, ids, or hashes under a key that
-is thrown away. Blocking.
+text that the server keeps: these queries are not logged. Blocking.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from pipeline.audit.erasing import bare_row, mark
@@ -18,7 +16,7 @@ from pipeline.audit.tables import CALL_CONTENT, OFFSET, RECEIVED_AT, RETENTION_D
 from pipeline.control.holds import Holds
 from pipeline.keys import Keys
 from pipeline.storage.change import Place, Wanted, at
-from pipeline.storage.client import ClickHouseError, Client
+from pipeline.storage.client import Client
 from pipeline.storage.reading import selection
 from schemas.ledger import Cell, Change
 
@@ -31,10 +29,7 @@ VALUES_AT_ONCE: Final = 2_000
 PLACES_AT_ONCE: Final = 4_000
 # What else ties a person's or a run's records; of a single call only its id does.
 TIES: Final = ("id", "run", "session", "trace")
-# Keyed hashes and ids of events, as they stand in a query's text.
-_TOKEN: Final = "[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
-_UNLOGGED: Final = " SETTINGS log_queries = 0, max_query_size = 16000000"
-_ACCESS_DENIED: Final = 497
+UNLOGGED: Final = " SETTINGS log_queries = 0, max_query_size = 16000000"
 
 
 class Subject:
@@ -54,8 +49,8 @@ class Subject:
     ) -> None:
         self._client = client
         self._keys = keys
-        self._tenant = tenant
-        self._kind = kind
+        self.tenant = tenant
+        self.kind = kind
         self._marks = frozenset(marks)
         self._related = set(related)
 
@@ -67,15 +62,16 @@ class Subject:
         for table in reversed(RECORDS):
             ties = self._ties(table)
             for column, kind in self._columns(table):
-                known = self._marks | self._related if kind == "id" else self._marks
-                hits = [value for value in self._distinct(table, column) if self._mark(kind, value) in known]
+                is_hit = self.is_tied if kind == "id" else self.is_named
+                hits = [value for value in self._distinct(table, column) if is_hit(kind, value)]
                 for row in self._having(table, column, hits, ties):
                     found[table, (int(row[0]), int(row[1]), int(row[2]))] = None
                     self._related.update(
                         self._mark(tie, value) for tie, value in zip(ties, row[3:], strict=True) if value
                     )
         order = {table: number for number, table in enumerate(RECORDS)}
-        return sorted(found, key=lambda each: (order[each[0]], each[1]))
+        # Source partitions take turns, so that a statement names rows of all of them.
+        return sorted(found, key=lambda each: (order[each[0]], each[1][0], each[1][2], each[1][1]))
 
     @property
     def related(self) -> list[str]:
@@ -88,7 +84,7 @@ class Subject:
         What is said of a call under a hold is held with it.
         """
         held_ids = self._held_ids(places, holds)
-        for chunk in _parts(places, PLACES_AT_ONCE):
+        for chunk in parts(places, PLACES_AT_ONCE):
             texts: dict[Place, list[Row]] = {}
             for row in self._rows(CALL_CONTENT, [place for _, place in chunk], CALL_CONTENT.leaf_width):
                 texts.setdefault(_place(row), []).append(row)
@@ -106,7 +102,7 @@ class Subject:
         if not holds.in_force:
             return found
         table = TABLES["calls"]
-        for chunk in _parts([place for name, place in places if name == table.name], PLACES_AT_ONCE):
+        for chunk in parts([place for name, place in places if name == table.name], PLACES_AT_ONCE):
             for row in self._rows(table, chunk):
                 values = dict(zip(table.names, row, strict=True))
                 if values["id"] and holds.covers(values):
@@ -115,21 +111,21 @@ class Subject:
 
     def _columns(self, table: str) -> list[tuple[str, str]]:
         """Columns to look at, and what kind of value they hold."""
-        own = (self._kind, self._kind)
+        own = (self.kind, self.kind)
         # The ids of a person's or a run's calls are known once those are found; what is said of them goes too.
         return [own] if table == "calls" else [own, ("about", "id")]
 
     def _ties(self, table: str) -> list[str]:
         if table != "calls":
             return []
-        return ["id"] if self._kind == "id" else list(TIES)
+        return ["id"] if self.kind == "id" else list(TIES)
 
     def _distinct(self, table: str, column: str) -> Iterator[str]:
         sql = (
             f"SELECT DISTINCT `{column}` FROM {self._client.database}.{table} "
-            f"WHERE tenant = {{tenant:String}} AND `{column}` != ''{_UNLOGGED}"
+            f"WHERE tenant = {{tenant:String}} AND `{column}` != ''{UNLOGGED}"
         )
-        for block in self._client.stream(sql, {"tenant": self._tenant}):
+        for block in self._client.stream(sql, {"tenant": self.tenant}):
             for (value,) in block:
                 yield value
 
@@ -137,10 +133,10 @@ class Subject:
         columns = ", ".join(["epoch", "partition", "offset", *(f"`{name}`" for name in more)])
         sql = (
             f"SELECT {columns} FROM {self._client.database}.{table} "
-            f"WHERE tenant = {{tenant:String}} AND `{column}` IN {{values:Array(String)}}{_UNLOGGED}"
+            f"WHERE tenant = {{tenant:String}} AND `{column}` IN {{values:Array(String)}}{UNLOGGED}"
         )
-        for some in _parts(values, VALUES_AT_ONCE):
-            for block in self._client.stream(sql, {"tenant": self._tenant, "values": list(some)}):
+        for some in parts(values, VALUES_AT_ONCE):
+            for block in self._client.stream(sql, {"tenant": self.tenant, "values": list(some)}):
                 yield from block
 
     def _rows(self, table: Table, places: Sequence[Place], width: int | None = None) -> Iterator[Row]:
@@ -148,116 +144,31 @@ class Subject:
             return
         sql = (
             f"SELECT {selection(table, width)} FROM {self._client.database}.{table.name} "
-            f"WHERE tenant = {{tenant:String}} AND ({at(places)}){_UNLOGGED}"
+            f"WHERE tenant = {{tenant:String}} AND ({at(places)}){UNLOGGED}"
         )
-        for block in self._client.stream(sql, {"tenant": self._tenant}):
+        for block in self._client.stream(sql, {"tenant": self.tenant}):
             yield from block
 
     def _mark(self, kind: str, value: str) -> str:
-        return mark(self._keys, self._tenant, kind, value)
+        return mark(self._keys, self.tenant, kind, value)
+
+    def is_named(self, kind: str, value: str) -> bool:
+        """Whether it is one of the selected pseudonyms."""
+        return bool(value) and self._mark(kind, value) in self._marks
+
+    def is_tied(self, kind: str, value: str) -> bool:
+        """Whether it is one of them, or ties one of the records found until now."""
+        return bool(value) and ((mark := self._mark(kind, value)) in self._marks or mark in self._related)
 
     def count(self, table: str) -> int:
         """Rows of a table, which may be a copy of one of ours, that say they are the subject's."""
-        column = self._kind
+        column = self.kind
         sql = (
             f"SELECT `{column}`, count() FROM {self._client.database}.{table} WHERE tenant = {{tenant:String}} "
-            f"AND `{column}` != '' GROUP BY 1{_UNLOGGED}"
+            f"AND `{column}` != '' GROUP BY 1{UNLOGGED}"
         )
-        return sum(int(count) for value, count in self._ask(sql) if self._mark(column, value) in self._marks)
-
-    # ---- what is not chained
-
-    def clear_findings(self) -> dict[str, int]:
-        """Remove windows and anomalies that name the subject, or a run of the subject's; rows by table."""
-        done = {}
-        database = self._client.database
-        if self._kind == "user":
-            sql = (
-                f"SELECT subject['user'], count() FROM {database}.windows WHERE tenant = {{tenant:String}} "
-                f"AND dimension = 'user' GROUP BY 1{_UNLOGGED}"
-            )
-            hits = {value: int(count) for value, count in self._ask(sql) if self._mark("user", value) in self._marks}
-            if hits:
-                # A finding can be computed again, so it is just removed; its pseudonym must not stand in the text.
-                key = f"({secrets.randbits(64)}, {secrets.randbits(64)})"
-                hashed = self._client.rows(
-                    f"SELECT sipHash64Keyed({key}, arrayJoin({{values:Array(String)}})){_UNLOGGED}",
-                    {"values": list(hits)},
-                )
-                names = ", ".join(str(value) for (value,) in hashed)
-                where = f"dimension = 'user' AND sipHash64Keyed({key}, subject['user']) IN ({names})"
-                self._delete(f"{database}.windows", where)
-                done["windows"] = sum(hits.values())
-        sql = (
-            "SELECT id, any(subject['user']), any(subject['run']), any(subject['session']), count() "
-            f"FROM {database}.anomalies WHERE tenant = {{tenant:String}} GROUP BY id{_UNLOGGED}"
-        )
-        found = {}
-        known = self._marks | self._related
-        for id, user, run, session, count in self._ask(sql):
-            named = (("user", user), ("run", run), ("session", session))
-            if any(value and self._mark(kind, value) in known for kind, value in named):
-                found[id] = int(count)
-        if found:
-            ids = ", ".join(f"'{id}'" for id in found)
-            self._delete(f"{database}.anomalies", f"id IN ({ids})")
-            done["anomalies"] = sum(found.values())
-        return done
-
-    def clear_logs(self) -> tuple[dict[str, int], list[str]]:
-        """Remove from the server's own logs what names the subject: rows by log, and logs that it did not let us clear.
-
-        A log's entries of one query go together.
-        """
-        self._client.command("SYSTEM FLUSH LOGS")
-        done: dict[str, int] = {}
-        refused = []
-        for name, columns in self._logs():
-            values = ", ".join(f"`{column}`" for column in columns)
-            sql = (
-                f"SELECT query_id, arrayDistinct(extractAll(concatWithSeparator(' ', {values}), '{_TOKEN}')) AS tokens,"
-                f" count() FROM system.{name} WHERE notEmpty(tokens) GROUP BY query_id, tokens{_UNLOGGED}"
-            )
-            try:
-                hits: dict[str, int] = {}
-                for query_id, tokens, count in self._client.rows(sql):
-                    if self._is_named(tokens):
-                        hits[query_id] = hits.get(query_id, 0) + int(count)
-                for ids in _parts(list(hits), VALUES_AT_ONCE):
-                    named = ", ".join("'" + id.replace("\\", "\\\\").replace("'", "\\'") + "'" for id in ids)
-                    self._delete(f"system.{name}", f"query_id IN ({named})", by_tenant=False)
-            except ClickHouseError as error:
-                if error.code != _ACCESS_DENIED:
-                    raise
-                refused.append(name)
-                continue
-            if hits:
-                done[name] = sum(hits.values())
-        return done, refused
-
-    def _is_named(self, tokens: Collection[str]) -> bool:
-        known = self._marks | self._related
-        kinds = {self._kind, *TIES}
-        return any(self._mark(kind, token) in known for token in tokens for kind in kinds)
-
-    def _logs(self) -> list[tuple[str, list[str]]]:
-        """The server's own logs that know which query an entry is of, with their columns of text."""
-        found = self._client.rows(
-            "SELECT table, groupArray(name) FROM system.columns WHERE database = 'system' AND table IN (SELECT name "
-            "FROM system.tables WHERE database = 'system' AND name LIKE '%\\_log' AND engine LIKE '%MergeTree') "
-            "AND type IN ('String', 'LowCardinality(String)') GROUP BY table HAVING has(groupArray(name), 'query_id')"
-        )
-        return [(name, list(columns)) for name, columns in sorted(found)]
-
-    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._client.rows(sql, {"tenant": self._tenant})
-
-    def _delete(self, table: str, where: str, *, by_tenant: bool = True) -> None:
-        # A parameter would be kept as its value; the tenant's name is in every row that stays, too.
-        whose = "tenant = {tenant:String} AND " if by_tenant else ""
-        parameters = {"tenant": self._tenant} if by_tenant else {}
-        settings = {"mutations_sync": 2, "log_queries_cut_to_length": 500, "max_query_size": 16_000_000}
-        self._client.command(f"ALTER TABLE {table} DELETE WHERE {whose}{where}", parameters, settings)
+        found = self._client.rows(sql, {"tenant": self.tenant})
+        return sum(int(count) for value, count in found if self.is_named(column, value))
 
 
 def _wanted(table: Table, row: Row) -> Wanted:
@@ -271,6 +182,7 @@ def _place(row: Row) -> Place:
     return row[0], row[1], row[OFFSET]
 
 
-def _parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """A list in pieces of at most `size`."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

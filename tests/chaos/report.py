@@ -14,6 +14,8 @@ from tests.chaos.player import Outcome, Played
 from tests.chaos.proofs import Proof
 
 BEGIN = "<!-- chaos run: written by python -m tests.chaos.run --report -->"
+# A run of so many faults holds at least so many of each kind, between INTENT and DONE, and true zombies.
+LONG, EACH, BETWEEN, ZOMBIES = 200, 15, 30, 15
 END = "<!-- end of chaos run -->"
 
 
@@ -32,9 +34,21 @@ class Result:
     def problems(self) -> list[str]:
         """Whatever does not hold."""
         faults = [
-            f"fault {one.number} ({one.fault.kind}): {one.problem}" for one in self.played.outcomes if one.problem
+            f"fault {one.number} ({one.fault.kind}): {one.problem}"
+            for one in self.played.outcomes
+            if one.problem and not one.problem.startswith("missed")
         ]
-        return [*self.played.problems, *faults, *self.judgement.problems]
+        return [*self.played.problems, *faults, *self._too_few(), *self.judgement.problems]
+
+    def _too_few(self) -> list[str]:
+        """What a long run promises beside its verdicts."""
+        missed = sum(one.hit is None for one in self.played.outcomes)
+        found = [f"{missed} of {self.faults} faults missed their moment"] if missed > self.faults // 10 else []
+        if self.faults >= LONG:
+            found += [f"only {count} faults of kind {kind}" for kind, count in self.by_kind.items() if count < EACH]
+            found += [f"only {self.between} faults between INTENT and DONE"] if self.between < BETWEEN else []
+            found += [f"only {self.zombies} true zombies"] if self.zombies < ZOMBIES else []
+        return found
 
     @property
     def by_kind(self) -> dict[str, int]:

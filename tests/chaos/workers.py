@@ -23,7 +23,7 @@ class Workers:
     """Named worker processes; a name is a stage and a number: `sink-1`.
 
     Attributes:
-        killed: (when, name, process id) of what was killed here.
+        harmed: (when, name, process id) of what was killed or stopped here.
         given_up: (name, exit code) of workers that ended again and again of their own accord.
     """
 
@@ -34,7 +34,7 @@ class Workers:
         self._asked: queue.SimpleQueue[tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
         self._end = threading.Event()
         self._stopped: set[int] = set()
-        self.killed: list[tuple[float, str, int]] = []
+        self.harmed: list[tuple[float, str, int]] = []
         self.given_up: list[tuple[str, int]] = []
         self._thread = threading.Thread(target=self._tend, name="workers")
         self._thread.start()
@@ -77,7 +77,7 @@ class Workers:
         """SIGKILL a worker; its supervisor starts it again. Returns the process id."""
         pid: int = wait_for(f"{name} to run", lambda: self.pid(name), 30)
         os.kill(pid, signal.SIGKILL)
-        self.killed.append((time.time(), name, pid))
+        self.harmed.append((time.monotonic(), name, pid))
         return pid
 
     def sleep(self, name: str) -> int:
@@ -85,6 +85,7 @@ class Workers:
         pid: int = wait_for(f"{name} to run", lambda: self.pid(name), 30)
         os.kill(pid, signal.SIGSTOP)
         self._stopped.add(pid)
+        self.harmed.append((time.monotonic(), name, pid))
         return pid
 
     def wake(self, pid: int) -> None:
@@ -138,12 +139,12 @@ class Workers:
             for name, supervisor in list(self._supervisors.items()):
                 code = supervisor.tend()
                 if code is not None:
-                    # Kills of ours in quick succession look like a stage that cannot live; its own ends are failures.
-                    if code != 70 or not self._killed_lately(name):
+                    # Harm in quick succession looks like a stage that cannot live; ends without it are failures.
+                    if not self._harmed_lately(name):
                         self.given_up.append((name, code))
                     self._start(name)
         for supervisor in self._supervisors.values():
             supervisor.stop()
 
-    def _killed_lately(self, name: str) -> bool:
-        return any(name == other and time.time() - at < 60 for at, other, _ in self.killed)
+    def _harmed_lately(self, name: str) -> bool:
+        return any(name == other and time.monotonic() - at < 120 for at, other, _ in self.harmed)

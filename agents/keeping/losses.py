@@ -12,8 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from agents.keeping.job import Keeping
 from pipeline import metrics
-from pipeline.transport.losses import BESIDE, SOURCES, lags, lives, urgency
-from pipeline.transport.tail import Reader
+from pipeline.transport.losses import lags, lives, urgency
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +33,16 @@ class Losses:
         if self._client is None:
             self._client = AdminClient(at.settings.librdkafka(**{"log_level": 3, "client.id": "tokentrail-losses"}))
         life_ms = lives(at.settings, self._client)
-        with Reader(at.settings) as reader:
-            for stage, topic in (*SOURCES.items(), *BESIDE):
-                for lag in lags(at.settings, self._client, reader, stage, topic):
-                    left_ms = lag.left_ms(life_ms[topic])
-                    metrics.TIME_TO_LOSS.labels(stage, topic, lag.partition).set(left_ms / 1000)
-                    told = {"reader": stage, "topic": topic, "partition": lag.partition, "records": lag.records}
-                    if lag.lost:
-                        log.error("records were deleted before they were read", extra={**told, "lost": lag.lost})
-                    if lag.records and (urgent := urgency(lag.age_ms, life_ms[topic])) != "none":
-                        log.log(
-                            _LEVELS[urgent],
-                            "records will be deleted before they are read; start more workers",
-                            extra={**told, "left_s": left_ms // 1000},
-                        )
+        for (reader, topic), found in lags(at.settings, self._client).items():
+            for lag in found:
+                left_ms = lag.left_ms(life_ms[topic])
+                metrics.TIME_TO_LOSS.labels(reader, topic, lag.partition).set(left_ms / 1000)
+                told = {"reader": reader, "topic": topic, "partition": lag.partition, "records": lag.records}
+                if lag.lost:
+                    log.error("records were deleted before they were read", extra={**told, "lost": lag.lost})
+                if lag.records and (urgent := urgency(lag.age_ms, life_ms[topic])) != "none":
+                    log.log(
+                        _LEVELS[urgent],
+                        "records will be deleted before they are read; start more workers",
+                        extra={**told, "left_s": left_ms // 1000},
+                    )

@@ -6,11 +6,11 @@ Reads only; blocking.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from pipeline.errors import RetryableError
@@ -35,6 +35,17 @@ BESIDE: Final = (("archive", "anomalies"), ("archive", "windows"))
 EARLY, LATE = 0.25, 0.75
 REQUEST_S: Final = 5.0
 ANSWER_S: Final = 10.0
+
+# A look at the first record of many partitions fetches as little as it can.
+_ONE_RECORD: Final = {
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",
+    "fetch.message.max.bytes": 16_384,
+    "queued.min.messages": 1,
+    "fetch.wait.max.ms": 20,
+    "log_level": 3,
+}
 
 Urgency = Literal["none", "early", "late"]
 
@@ -66,35 +77,96 @@ def urgency(age_ms: int, life_ms: int) -> Urgency:
     return "late" if used >= LATE else "early" if used >= EARLY else "none"
 
 
-def lags(settings: Settings, client: AdminClient, reader: Reader, stage: str, source: str) -> Iterator[Lag]:
-    """How far one reader is on every partition of its topic (logical name). The sink's place is what the ledger says.
+def lags(settings: Settings, client: AdminClient) -> dict[tuple[str, str], list[Lag]]:
+    """How far each reader is on every partition of its topic, by (reader, topic). The sink's place is the ledger's.
 
     Raises:
         RetryableError: Kafka does not answer.
     """
-    group, topic = settings.group(stage), settings.topic(source)
+    readers = (*SOURCES.items(), *BESIDE)
+    ends: dict[str, dict[int, tuple[int, int]]] = {}
+    places: dict[tuple[str, str], dict[int, int | None]] = {}
     try:
-        asked = [ConsumerGroupTopicPartitions(group)]
-        found = client.list_consumer_group_offsets(asked, request_timeout=REQUEST_S)[group].result(ANSWER_S)
-        ends = bounds(client, topic)
+        for source in {source for _, source in readers}:
+            ends[source] = bounds(client, settings.topic(source))
+        for stage, source in readers:
+            places[stage, source] = _committed(settings, client, stage, source)
     except KafkaException as error:
         raise _away(error) from error
-    committed = {place.partition: place.offset for place in found.topic_partitions if place.topic == topic}
-    now_ms = time.time_ns() // 1_000_000
-    for number, (start, end) in sorted(ends.items()):
-        if stage == "sink":
-            state = state_before(reader, number, reader.bounds(LEDGER, number)[1])
-            if state is not None:
-                committed[number] = state.input_next
-        place = max(0, committed.get(number, 0))
-        if place > end:  # a place in a topic that was recreated
-            place = 0
-        lost = max(0, start - place) if place or number in committed else 0
-        age_ms = 0
-        if max(place, start) < end:
-            record = next(iter(reader.read(source, number, max(place, start), max(place, start) + 1)), None)
-            age_ms = max(0, now_ms - record.timestamp) if record else 0
-        yield Lag(stage, number, end - max(place, start), age_ms, lost)
+    places["sink", "calls"] |= _of_the_ledger(settings, sorted(ends["calls"]))
+    wanted = set()
+    for (_, source), of_reader in places.items():
+        for number, (start, end) in ends[source].items():
+            place = max(start, of_reader.get(number) or 0)
+            if place < end:
+                wanted.add((source, number, place))
+    times, now_ms = timestamps(settings, wanted), time.time_ns() // 1_000_000
+    found: dict[tuple[str, str], list[Lag]] = {}
+    for (stage, source), of_reader in places.items():
+        for number, (start, end) in sorted(ends[source].items()):
+            known = of_reader.get(number)
+            if known is not None and known > end:  # a place in a topic that was recreated
+                known = 0
+            place = max(start, known or 0)
+            lost = max(0, start - known) if known is not None else 0
+            at_ms = times.get((source, number, place))
+            age_ms = 0 if at_ms is None else max(0, now_ms - at_ms)
+            found.setdefault((stage, source), []).append(Lag(stage, number, end - place, age_ms, lost))
+    return found
+
+
+def timestamps(settings: Settings, wanted: Collection[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+    """When the first record at or beyond each place (topic, partition, offset) was appended; milliseconds since 1970.
+
+    All partitions are read at once, a place of each at a time. What holds no record any more is left out.
+
+    Raises:
+        RetryableError: Kafka gives nothing for 10 s.
+    """
+    rounds: list[dict[tuple[str, int], int]] = []
+    for topic, partition, offset in sorted(wanted):
+        at = (settings.topic(topic), partition)
+        free = next((each for each in rounds if at not in each), None)
+        if free is None:
+            rounds.append(free := {})
+        free[at] = offset
+    names = {settings.topic(topic): topic for topic, _, _ in wanted}
+    found: dict[tuple[str, int, int], int] = {}
+    for places in rounds:
+        consumer = Consumer(settings.librdkafka(**_ONE_RECORD, **{"group.id": settings.group("losses")}))
+        try:
+            consumer.assign([TopicPartition(*at, offset) for at, offset in places.items()])
+            waiting, deadline = set(places), time.monotonic() + ANSWER_S
+            while waiting:
+                for message in consumer.consume(len(waiting), timeout=0.1):
+                    at = (str(message.topic()), int(message.partition() or 0))
+                    if at in waiting and message.error() is None:
+                        found[names[at[0]], at[1], places[at]] = message.timestamp()[1]
+                    if message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
+                        waiting.discard(at)
+                if waiting and time.monotonic() > deadline:
+                    raise RetryableError(f"Kafka gives no records of {', '.join(sorted({at[0] for at in waiting}))}.")
+        except KafkaException as error:
+            raise _away(error) from error
+        finally:
+            consumer.close()
+    return found
+
+
+def _committed(settings: Settings, client: AdminClient, stage: str, source: str) -> dict[int, int | None]:
+    """Where a reader's group stands, by partition; what was never committed is left out."""
+    group, topic = settings.group(stage), settings.topic(source)
+    asked = [ConsumerGroupTopicPartitions(group)]
+    answer = client.list_consumer_group_offsets(asked, request_timeout=REQUEST_S)[group].result(ANSWER_S)
+    return {
+        place.partition: place.offset for place in answer.topic_partitions if place.topic == topic and place.offset >= 0
+    }
+
+
+def _of_the_ledger(settings: Settings, partitions: Sequence[int]) -> dict[int, int | None]:
+    with Reader(settings) as reader:
+        states = {number: state_before(reader, number, reader.bounds(LEDGER, number)[1]) for number in partitions}
+    return {number: state.input_next for number, state in states.items() if state is not None}
 
 
 def lives(settings: Settings, client: AdminClient) -> Mapping[str, int]:

@@ -17,7 +17,7 @@ from pipeline.storage.client import connect
 from tests.installation import wait_for
 
 pytest_plugins = ["cli_support"]
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 PARTITION = 2
 TOPIC = "llm.calls.raw"
@@ -68,7 +68,8 @@ def test_what_has_its_row_and_its_fact_for_long_enough_is_unreadable(installatio
         return planned["partitions"].get(str(PARTITION), [0, 0])[1] >= end
 
     before = first(installation)
-    wait_for("row, fact and clean record of all of them", gone, 40, 0.5)
+    installation.wait_settled()
+    wait_for("row, fact and clean record of all of them", gone, 60, 0.5)
     assert first(installation) == before, "a dry run deletes nothing"
     assert clean(run) > 0
     assert first(installation) >= end

@@ -14,7 +14,7 @@ from schemas.position import Position
 from tests.installation import wait_for
 
 pytest_plugins = ["cli_support"]
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 DAY_MS = 86_400_000
 

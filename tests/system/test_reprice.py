@@ -24,7 +24,7 @@ from schemas.ledger import Repricing
 from tests.installation import wait_for
 
 pytest_plugins = ["cli_support"]
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 ONE = """name = "one"
 [[price]]

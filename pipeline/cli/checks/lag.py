@@ -9,9 +9,8 @@ from pipeline.cli.checks import Finding, fail, ok, warn
 from pipeline.cli.checks.kafka import admin
 from pipeline.cli.marks import SinkMarks
 from pipeline.cli.times import duration
-from pipeline.transport.losses import BESIDE, SOURCES, Lag, bounds, lives, urgency
+from pipeline.transport.losses import SOURCES, Lag, bounds, lives, urgency
 from pipeline.transport.losses import lags as lags_of
-from pipeline.transport.tail import Reader
 from schemas.topics import BY_NAME
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ def lags(settings: Settings) -> Iterator[Finding]:
     """One finding a stage."""
     client = admin(settings)
     life_ms = lives(settings, client)
-    with Reader(settings) as reader:
-        for stage, source in (*SOURCES.items(), *BESIDE):
-            yield judged(stage, source, list(lags_of(settings, client, reader, stage, source)), life_ms[source])
+    for (stage, source), found in lags_of(settings, client).items():
+        yield judged(stage, source, found, life_ms[source])
 
 
 def sink_marks(settings: Settings) -> Iterator[Finding]:

@@ -64,11 +64,14 @@ def start_servers(
     """
     from infra.embedded.errors import EmbeddedError
     from infra.embedded.servers import EmbeddedServers
+    from pipeline.settings import Settings
 
+    nothing_more: dict[str, Any] = {}
     servers = EmbeddedServers(
         folder,
         kafka_port=kafka_port,
         clickhouse_port=clickhouse_port,
+        database=Settings(**nothing_more).database,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     try:

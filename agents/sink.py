@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline import metrics
+from pipeline import memory, metrics
 from pipeline.audit.batch import Batch, BatchPart, Slot, build
 from pipeline.audit.effects import (
     Build,
@@ -90,6 +90,7 @@ class Sink:
         # What is loaded by now stays: the collector need not walk it again for every range.
         gc.collect()
         gc.freeze()
+        memory.keep_freed()
         while True:
             try:
                 self._client: Client = await context.to_thread(

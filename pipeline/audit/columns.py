@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.audit.leaves import NO_COMMITMENT, commitment, salts
+from pipeline.audit.leaves import NO_COMMITMENT, commitments, salts
 from pipeline.keys import Keys
 from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay
 from schemas.fact import Fact, Loop
@@ -65,7 +65,7 @@ def _contents(cleans: Sequence[Clean], facts: Sequence[Fact], keys: Keys) -> Col
     grains = salts(keys, ((clean.fact.tenant, clean.stamp.keys, clean.fact.position) for clean in cleans))
     return [
         [fact.id or "" for fact in facts],
-        list(map(commitment, grains, inputs, outputs, tool_calls, others)),
+        commitments(zip(grains, inputs, outputs, tool_calls, others, strict=True)),
         grains,
         inputs,
         outputs,

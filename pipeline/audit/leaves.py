@@ -88,6 +88,12 @@ def commitment(salt: bytes, input: str, output: str, tool_calls: str, other: Map
     return sha256(_TEXT_LABEL + _encode((salt, input, output, tool_calls, other))).digest()
 
 
+def commitments(texts: Iterable[tuple[bytes, str, str, str, Mapping[str, str]]]) -> list[bytes]:
+    """The commitment to each record's text: to salt, input, output, tool calls and other texts."""
+    label, encode = _TEXT_LABEL, _encode
+    return [sha256(label + encode(text)).digest() for text in texts]
+
+
 def salt(keys: Keys, tenant: str, key_version: int, position: Position) -> bytes:
     """The salt (16 bytes) of one record's text; see `salts`."""
     return salts(keys, ((tenant, key_version, position),))[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
 
 from pipeline.audit.tables import CHAINED
@@ -50,9 +51,16 @@ UNLOGGED: Final = " SETTINGS log_queries = 0"
 
 @dataclass
 class Condition:
-    """A condition of ClickHouse with its parameters; built up text by text."""
+    """A condition of ClickHouse with its parameters; built up text by text.
+
+    Attributes:
+        database: Where the tables are.
+        secret: Names persons, runs and calls by hashes with it, for statements that the server keeps; empty: plainly.
+        parameters: By name.
+    """
 
     database: str
+    secret: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def value(self, value: Any, type: str) -> str:
@@ -89,9 +97,15 @@ class Condition:
                 (scope.ids, _IDS.get(table, ("''",))),
             ):
                 if values is not None:
-                    wanted = self.value(list(values), "Array(String)")
-                    said.append(f"({' OR '.join(f'{each} IN {wanted}' for each in expressions)})")
+                    wanted = self.value([self._named(value) for value in values], "Array(String)")
+                    said.append(f"({' OR '.join(f'{self._shown(each)} IN {wanted}' for each in expressions)})")
         return f"({' AND '.join(said)})"
+
+    def _named(self, value: str) -> str:
+        return sha256((self.secret + value).encode()).hexdigest().upper() if self.secret else value
+
+    def _shown(self, expression: str) -> str:
+        return f"hex(SHA256(concat('{self.secret}', {expression})))" if self.secret else expression
 
     def _by_position(self, scope: Scope) -> str:
         """A row is covered where the row that says whose it is is covered, wherever that stands by now."""

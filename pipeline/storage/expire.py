@@ -174,19 +174,26 @@ class _Run:
     async def release(self) -> dict[str, int]:
         """Let held rows go that no hold in force covers; their number by table."""
         gone: dict[str, int] = {}
+        # Before the holds are read: what is copied later may be under one that is not known here.
+        before_ms = self._client.now_ms()
         holds = self._holds()
         names = tuple(hold.id for hold in holds)
         for table in ORDER:
             for week in held.weeks(self._client, table):
                 resolved = resolve(self._client, self._keys, holds, week)
-                if table not in CHAINED:
-                    gone[table] = gone.get(table, 0) + held.remove_unchained(self._client, table, week, resolved)
-                    continue
-                for freed in held.freed(self._client, table, week, resolved, MOST_NAMED):
-                    await self._ledgers[freed.partition].release(freed.cell, freed.epoch, freed.offsets, names)
-                    held.remove(self._client, freed)
-                    gone[table] = gone.get(table, 0) + len(freed.offsets)
-        return {table: rows for table, rows in gone.items() if rows}
+                if table in CHAINED:
+                    rows = await self._release(held.freed(self._client, table, week, resolved, MOST_NAMED), names)
+                else:
+                    rows = held.count_uncovered(self._client, table, week, resolved)
+                if rows:
+                    held.remove(self._client, table, week, resolved, before_ms)
+                    gone[table] = gone.get(table, 0) + rows
+        return gone
+
+    async def _release(self, freed: Sequence[held.Freed], names: tuple[str, ...]) -> int:
+        for each in freed:
+            await self._ledgers[each.partition].release(each.cell, each.epoch, each.offsets, names)
+        return sum(len(each.offsets) for each in freed)
 
     def _holds(self) -> Sequence[Hold]:
         return read_holds(self._settings, self._keys).in_force

@@ -12,9 +12,19 @@ from typing import Final
 
 from pipeline.errors import RetryableError
 from pipeline.storage.client import ClickHouseError, Client
-from pipeline.storage.covered import IDENTITY, PREFIX, TIME, UNLOGGED, Condition, Resolved
+from pipeline.storage.covered import IDENTITY, POSITION, PREFIX, TIME, UNLOGGED, Condition, Resolved
 from schemas.ledger import Cell
 
+# Source offsets whose rows are copied by one statement: bounds the server's memory.
+OFFSETS_AT_ONCE: Final = 250_000
+# Rows have many columns: small blocks on one thread, or a block takes a gigabyte.
+_SETTINGS: Final = {
+    "log_queries": 0,
+    "max_threads": 1,
+    "max_insert_threads": 1,
+    "min_insert_block_size_rows": 65_536,
+    "min_insert_block_size_bytes": 32_000_000,
+}
 MOST_HASHES: Final = 5_000  # in one statement
 _SAME_QUERY_RUNS: Final = 216  # QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
 
@@ -28,26 +38,49 @@ def copy(client: Client, cell: Cell, holds: Resolved) -> None:
     """
     if not holds:
         return
+    names = ", ".join(f"`{name}`" for name in _columns(client, cell.table))
+    for stretch in _stretches(client, cell, holds):
+        _copy(client, cell, holds, names, stretch)
+
+
+Stretch = tuple[int, int, int]  # epoch, partition, offset divided by what is copied at once
+
+
+def _stretches(client: Client, cell: Cell, holds: Resolved) -> list[Stretch | None]:
+    """Where rows to copy stand, piece by piece, so that memory does not grow with them; None: all at once."""
+    if IDENTITY[cell.table][: len(POSITION)] != POSITION:
+        return [None]
+    where = Condition(client.database)
+    sql = (
+        f"SELECT DISTINCT epoch, partition, intDiv(offset, {OFFSETS_AT_ONCE}) AS piece "
+        f"FROM {client.database}.{cell.table} WHERE {where.cell(cell)} "
+        f"AND {where.covered(cell.table, [scope for _, scope in holds])} ORDER BY epoch, partition, piece{UNLOGGED}"
+    )
+    return [(int(epoch), int(partition), int(piece)) for epoch, partition, piece in client.rows(sql, where.parameters)]
+
+
+def _copy(client: Client, cell: Cell, holds: Resolved, names: str, stretch: Stretch | None) -> None:
     table, identity = cell.table, ", ".join(IDENTITY[cell.table])
     there = Condition(client.database)
+    within = there.cell(cell)
+    if stretch is not None:
+        epoch, partition, piece = stretch
+        first, next = piece * OFFSETS_AT_ONCE, (piece + 1) * OFFSETS_AT_ONCE
+        within += f" AND epoch = {epoch} AND partition = {partition} AND offset >= {first} AND offset < {next}"
     missing = (
-        f"FROM {client.database}.{table} WHERE {there.cell(cell)} "
-        f"AND {there.covered(table, [scope for _, scope in holds])} AND ({identity}) NOT IN "
-        f"(SELECT {identity} FROM {client.database}.{PREFIX}{table} WHERE {there.cell(cell)})"
+        f"FROM {client.database}.{table} WHERE {within} AND {there.covered(table, [scope for _, scope in holds])} "
+        f"AND ({identity}) NOT IN (SELECT {identity} FROM {client.database}.{PREFIX}{table} WHERE {within})"
     )
     # Each row is told the first hold that covers it.
-    first = ", ".join(f"{there.covered(table, [scope])}, {there.value(id, 'String')}" for id, scope in holds)
-    names = ", ".join(f"`{name}`" for name in _columns(client, table))
+    by = ", ".join(f"{there.covered(table, [scope])}, {there.value(id, 'String')}" for id, scope in holds)
+    where = "-".join(map(str, (table, cell.retention_days, cell.week, *(stretch or ()))))
     try:
         client.command(
             f"INSERT INTO {client.database}.{PREFIX}{table} ({names}, hold, held_at) "
-            f"SELECT {names}, multiIf({first}, ''), now64(3) {missing} LIMIT 1 BY {identity}",
+            f"SELECT {names}, multiIf({by}, ''), now64(3) {missing} LIMIT 1 BY {identity}",
             there.parameters,
             # Nobody makes the same copy at the same time, not even one whose client was killed.
-            {
-                "log_queries": 0,
-                "query_id": f"tokentrail-hold-{client.database}-{table}-{cell.retention_days}-{cell.week}",
-            },
+            {**_SETTINGS, "query_id": f"tokentrail-hold-{client.database}-{where}"},
         )
     except ClickHouseError as error:
         if error.code == _SAME_QUERY_RUNS:
@@ -106,21 +139,16 @@ def freed(client: Client, table: str, week: str, holds: Resolved, most: int) -> 
     ]
 
 
-def remove(client: Client, gone: Freed) -> None:
-    """Delete held rows; returns when they are gone."""
-    where, offsets = Condition(client.database), ", ".join(map(str, gone.offsets))
-    client.command(
-        f"ALTER TABLE {client.database}.{PREFIX}{gone.cell.table} DELETE WHERE {where.cell(gone.cell)} "
-        f"AND partition = {gone.partition} AND epoch = {gone.epoch} AND offset IN ({offsets})",
-        where.parameters,
-        {"mutations_sync": 1},
-    )
+def remove(client: Client, table: str, week: str, holds: Resolved, before_ms: int) -> None:
+    """Delete held rows of a week that no hold covers; returns when they are gone.
 
-
-def remove_unchained(client: Client, table: str, week: str, holds: Resolved) -> int:
-    """Delete held rows of a table that is not chained and that no hold covers; how many there were."""
-    where, uncovered = _uncovered(client, table, week, holds)
-    return delete_hashed(client, PREFIX + table, table, uncovered, where)
+    The server keeps the text of a mutation, so that who stays is named by hashes under a key that is thrown away.
+    `before_ms` is a time of the server's: what was copied later stays.
+    """
+    where, uncovered = _uncovered(client, table, week, holds, secrets.token_hex(16))
+    copied = f"toUnixTimestamp64Milli(held_at) < {where.value(before_ms, 'Int64')}"
+    sql = f"ALTER TABLE {client.database}.{PREFIX}{table} DELETE WHERE {copied} AND {uncovered}"
+    client.command(sql, where.parameters, {"mutations_sync": 1})
 
 
 def delete_hashed(client: Client, name: str, table: str, condition: str, where: Condition) -> int:
@@ -147,8 +175,8 @@ def count_uncovered(client: Client, table: str, week: str, holds: Resolved) -> i
     return int(count)
 
 
-def _uncovered(client: Client, table: str, week: str, holds: Resolved) -> tuple[Condition, str]:
-    where = Condition(client.database)
+def _uncovered(client: Client, table: str, week: str, holds: Resolved, secret: str = "") -> tuple[Condition, str]:
+    where = Condition(client.database, secret)
     monday, covered = where.value(week, "Date"), where.covered(table, [scope for _, scope in holds])
     return where, f"toMonday({TIME[table]}) = {monday} AND NOT {covered}"
 

@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from pipeline.audit.batch import Slot, build
+from pipeline.audit.leaves import leaf, seal, seal_key
 from pipeline.audit.retention import ends_at_ms, is_over
-from pipeline.audit.rows import DAY_MS, rows, week
+from pipeline.audit.rows import COMMITMENT, DAY_MS, rows, week
 from pipeline.audit.tables import TABLES
 from pipeline.keys import Keys
-from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Stamp
+from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Replay, Stamp
 from schemas.fact import Fact, RecordType
 from schemas.ledger import Cell
 from schemas.position import Position
@@ -122,3 +123,38 @@ def test_a_refused_row_is_replaced_by_one_dead_letter() -> None:
 def test_a_gap_that_begins_below_the_range_counts_only_what_is_new() -> None:
     batch = build([Slot(0, clean("gap", 2, gap_last=9), 1)], 5, 1, KEYS)
     assert batch.counts == {"gap": 5} and batch.gaps == ((5, 9),)
+
+
+def test_a_batch_holds_the_rows_of_each_record_sealed() -> None:
+    records = [
+        clean("call", 0, content=Content(input="x")),
+        clean("canary", 1),
+        clean("feedback", 2, content=Content(other={"feedback.comment": "y"})),
+        clean("evaluation", 3),
+        clean("heartbeat", 4),
+        clean("stub", 5),
+        clean("call", 6, text_days=0, content=Content(input="z"), replay=Replay(Position(1, 0, 0), NOW)),
+    ]
+    batch = build([Slot(offset, record, 1) for offset, record in enumerate(records)], 0, 7, KEYS)
+    found = sorted((part.cell.table, row) for part in batch.parts for row in part.rows)
+    alone = [(table, row) for record in records for table, row in rows(record, KEYS)]
+    key = seal_key(KEYS)
+    assert found == sorted((table, (*row, seal(key, leaf(TABLES[table], row)))) for table, row in alone)
+    assert sum(map(len, batch.parts)) == len(alone) == 10
+
+
+def test_a_call_whose_text_is_refused_still_says_that_there_was_one() -> None:
+    record = clean("call", 1, content=Content(input="secret words"))
+    batch = build([Slot(0, record, 77)], 1, 1, KEYS, ((1, "call_content"),))
+    (text,) = (row for table, row in rows(record, KEYS) if table == "call_content")
+    stored = {part.cell.table: part.rows for part in batch.parts}
+    assert sorted(stored) == ["calls", "dead_letters"]
+    assert stored["calls"][0][TABLES["calls"].names.index("content_commitment")] == text[COMMITMENT]
+    assert "secret" not in repr(stored)
+
+
+def test_some_rows_of_a_part_have_the_root_of_those_rows_alone() -> None:
+    slots = [Slot(offset, clean("call", offset), 1) for offset in range(5)]
+    (part,) = build(slots, 0, 5, KEYS).parts
+    (rest,) = build(slots[2:], 2, 5, KEYS).parts
+    assert part.of({2, 3, 4}) == rest

@@ -68,7 +68,7 @@ def test_what_has_its_row_and_its_fact_for_long_enough_is_unreadable(installatio
         return planned["partitions"].get(str(PARTITION), [0, 0])[1] >= end
 
     before = first(installation)
-    installation.wait_settled()
+    installation.wait_settled(120)
     wait_for("row, fact and clean record of all of them", gone, 60, 0.5)
     assert first(installation) == before, "a dry run deletes nothing"
     assert clean(run) > 0

@@ -42,7 +42,7 @@ def letters(installation):
         ).result_rows
         return rows if len(rows) == 2 else None
 
-    rows = wait_for("two dead letters", found, 40)
+    rows = wait_for("two dead letters", found, 120)  # the stages may still be starting
     assert [row[3:] for row in rows] == [("out_of_range", "$.ts"), ("not_json", "")]
     return tenant, ["/".join(map(str, row[:3])) for row in rows]
 

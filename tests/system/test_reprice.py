@@ -43,7 +43,7 @@ def tenant(installation):
     now = time.time_ns() // 10**6
     events = [plain, plain, plain, plain | {"cost_usd": 7.5}, plain | {"model": "gpt-of-the-future"}]
     installation.produce([event | {"id": str(uuid.uuid4()), "ts": now} for event in events])
-    installation.wait_settled()
+    installation.wait_settled(120)
     return name
 
 

@@ -26,8 +26,8 @@ from pipeline.audit import copies, heads
 from pipeline.audit.batch import Slot, build
 from pipeline.audit.leaves import seal_key
 from pipeline.audit.ledger import Follower, encode
+from pipeline.audit.partition import Scope
 from pipeline.audit.tables import TABLES
-from pipeline.audit.verify import Scope
 from pipeline.keys import Keys, load
 from pipeline.settings import Settings
 from pipeline.storage import ledger_copy, native

@@ -105,8 +105,8 @@ def run(
         RetryableError: Kafka or ClickHouse does not answer.
         UsageError: The key root is not to be had, or there are no anchors.
     """
+    from pipeline.audit.partition import Scope
     from pipeline.audit.report import Report
-    from pipeline.audit.verify import Scope
     from pipeline.cli.progress import Progress
     from pipeline.keys import load
     from pipeline.storage import checkpoints
@@ -182,6 +182,7 @@ def _unseen(since: Verified | None, anchors: str) -> list[str]:
         f"rows of ranges that were finished before {iso_ms(since.at_ms)}: a change, removal or addition among them "
         "since then",
         "ledger records and rows of their copy from before then, and what the ends of cells say of them",
+        "rows under a legal hold",
     ]
     if anchors:
         said.append("anchored heads from before then")

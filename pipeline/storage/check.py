@@ -14,10 +14,11 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.audit import copies, heads
 from pipeline.audit.leaves import seal_key
+from pipeline.audit.partition import Scope
 from pipeline.audit.report import Report
 from pipeline.audit.sources import Anchored, Checkpoint, Ends, Trust
 from pipeline.audit.tables import Table
-from pipeline.audit.verify import Progress, Scope, verify
+from pipeline.audit.verify import Progress, verify
 from pipeline.errors import RetryableError
 from pipeline.keys import load
 from pipeline.settings import Settings
@@ -75,7 +76,7 @@ def check(
             sources = Installation(settings, stack.enter_context(Reader(settings)), client, epochs)
             count = partition_count(settings)
         if not scope.partitions:
-            scope = Scope(count, scope.only, scope.settled, scope.chain, scope.anchors, scope.since)
+            scope = Scope(count, scope.settled, scope.chain, scope.anchors, scope.since)
         return verify(sources, trust, scope, progress)
 
 

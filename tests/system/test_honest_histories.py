@@ -20,10 +20,10 @@ from test_tampering import MODES, PRICES, Kept
 from pipeline.audit import evidence, heads
 from pipeline.audit.erasing import bare_row
 from pipeline.audit.leaves import leaf
+from pipeline.audit.partition import Scope as Looked
 from pipeline.audit.retention import ends_at_ms
 from pipeline.audit.rows import DAY_MS, week
 from pipeline.audit.tables import OFFSET, RECEIVED_AT, RETENTION_DAYS, TABLES
-from pipeline.audit.verify import Scope as Looked
 from pipeline.control.holds import Placed, Released, placing, releasing, scope_of
 from pipeline.pricing import Overrides, PriceBook
 from pipeline.storage import anchors, reprice
@@ -154,6 +154,10 @@ def test_an_honest_history_has_no_problems(sinks: Sinks, tmp_path: Path, seed: i
     history.settle()
     history.later()
     history.expire()
+    history.keep()
+    history.verify()
+    history.send()
+    history.settle()
     history.keep()
     history.verify()
     history.release()

@@ -115,22 +115,25 @@ def kept(
     client.command(f"DROP DATABASE IF EXISTS {client.database} SYNC")
     migrate(settings, client=client)
     sinks = Sinks(settings, client, tmp_path_factory.mktemp("kept"))
-    for partition in range(4):
-        for number in range(OF_EACH):
-            sinks.send(one_of_each(10 * number, partition=partition), partition)
-    sinks.start()
-    sinks.wait()
-    found = Kept(sinks, tmp_path_factory.mktemp("anchors"))
-    found.keep()
-    sinks.send([call(NEXT + offset, partition=0) for offset in range(10)], 0)
-    sinks.wait()
-    assert sinks.end() == 0
-    assert reprice.apply(settings, client, found.keys, PriceBook(Overrides(PRICES)), Scope()) > 4 * OF_EACH
-    found.keep()
-    found.clone()
-    yield found
-    sinks.stop()
-    client.close()
+    try:
+        for partition in range(4):
+            for number in range(OF_EACH):
+                sinks.send(one_of_each(10 * number, partition=partition), partition)
+        sinks.start()
+        sinks.wait(90)
+        found = Kept(sinks, tmp_path_factory.mktemp("anchors"))
+        found.keep()
+        sinks.send([call(NEXT + offset, partition=0) for offset in range(10)], 0)
+        sinks.wait(90)
+        assert sinks.end() == 0
+        prices = PriceBook(Overrides(PRICES))
+        assert reprice.apply(settings, client, found.keys, prices, Scope()) > 4 * OF_EACH
+        found.keep()
+        found.clone()
+        yield found
+    finally:
+        sinks.stop()
+        client.close()
 
 
 @pytest.fixture

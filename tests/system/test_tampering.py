@@ -263,6 +263,8 @@ class Forger:
         if self.deed == "cut":
             for table in TABLES:
                 self.kept.delete(table, f"partition = {self.partition} AND offset >= {follower.state.reached}")
+            # The calls were repriced at the end, so all of it goes.
+            self.kept.delete("repricings", f"partition = {self.partition}")
         else:
             self.kept.delete(self.table.name, f"partition = {self.partition} AND offset = {self.offset}")
         if self.deed in ("change", "add"):

@@ -13,8 +13,8 @@ from tests.chaos.proxy import CHUNK, Link, Proxy
 
 # refused: answer 500 without asking the server; half: the server gets half of it; unanswered: it got and did all of
 # it, but the answer is lost; sent: cut as soon as all is sent; late: it arrives after its deadline; full: answer what
-# a server without disk space answers.
-How = Literal["refused", "half", "unanswered", "sent", "late", "full"]
+# a server without disk space answers; held: its answer waits until `release`.
+How = Literal["refused", "half", "unanswered", "sent", "late", "full", "held"]
 _TOKEN = re.compile(rb"insert_deduplication_token=([^& ]+)")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
 LATE_S = 5.5
@@ -75,6 +75,11 @@ class InsertProxy(Proxy):
             link.server.write(request[: len(request) // 2])
             await link.server.drain()
             raise ConnectionResetError
+        if how == "held":
+            link.held = True
+            link.server.write(request)
+            await link.server.drain()
+            return
         if how == "late":
             await asyncio.sleep(LATE_S)
         if how == "unanswered":

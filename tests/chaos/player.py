@@ -23,7 +23,7 @@ from tests.chaos.sender import Sender
 Say = Callable[[str], None]
 DRAIN_S = 240.0
 BACK_S = 30.0
-START_S = 60.0
+START_S = 150.0
 ATTEMPTS = 3
 LOOKED_BACK = 6_000
 

@@ -32,11 +32,13 @@ def prove(house: House, outcomes: list[Outcome]) -> dict[int, Proof]:
     ends = house.ends("ledger")
     logs = {number: _folded(house, number, end) for number, end in ends.items()}
     found = {}
-    for one in outcomes:
+    used: set[tuple[int, int]] = set()
+    # The latest first: a process that was stopped twice wrote because of the second time.
+    for one in sorted(outcomes, key=lambda one: -one.number):
         if one.hit is None or one.hit.open is None:
             continue
         between, place = _between(logs[one.hit.open.partition], one.hit.open)
-        wrote = _wrote(logs, one.hit) if isinstance(one.fault, Zombie) else ""
+        wrote = _wrote(logs, one.hit, used) if isinstance(one.fault, Zombie) else ""
         found[one.number] = Proof(between, bool(wrote), place + wrote)
     return found
 
@@ -62,7 +64,7 @@ def _between(log: list[tuple[int, Verdict]], opened: Open) -> tuple[bool, str]:
     return False, place
 
 
-def _wrote(logs: dict[int, list[tuple[int, Verdict]]], hit: Hit) -> str:
+def _wrote(logs: dict[int, list[tuple[int, Verdict]]], hit: Hit, used: set[tuple[int, int]]) -> str:
     """Where a zombie's rejected record stands behind another's claim, in any partition that it had; else nothing."""
     assert hit.open is not None
     for partition, log in logs.items():
@@ -73,6 +75,8 @@ def _wrote(logs: dict[int, list[tuple[int, Verdict]]], hit: Hit) -> str:
                 continue
             if verdict.accepted and entry.claim is not None and entry.claim.after == hit.open.owner:
                 claimed = offset
-            if claimed is not None and not verdict.accepted and entry.owner == hit.open.owner:
+            is_new = claimed is not None and (partition, offset) not in used
+            if is_new and not verdict.accepted and entry.owner == hit.open.owner:
+                used.add((partition, offset))
                 return f"; claim {partition}/{claimed}, rejected {partition}/{offset} ({verdict.reason})"
     return ""

@@ -22,6 +22,7 @@ class Link:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     name: str = ""
+    held: bool = False  # nothing comes back until it is released
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -67,8 +68,14 @@ class Proxy:
         """Reset the links whose name holds `only`; returns how many there were."""
         return asyncio.run_coroutine_threadsafe(self._cut(only), self._loop).result(10)
 
+    def release(self) -> None:
+        """Let what was held come back."""
+        for link in list(self._links):
+            link.held = False
+
     def heal(self) -> None:
         """Forward as if nothing were."""
+        self.release()
         self.refusing, self.stalled, self.delay_s, self.only = False, False, 0.0, ""
 
     async def _listen(self) -> None:
@@ -121,6 +128,8 @@ class Proxy:
         """From the server to the client."""
         while data := await reader.read(CHUNK):
             await self.hold(link)
+            while link.held:  # noqa: ASYNC110 - released by another thread
+                await asyncio.sleep(0.005)
             link.client.write(data)
             await link.client.drain()
         raise ConnectionResetError

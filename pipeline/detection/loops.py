@@ -1,4 +1,6 @@
-"""Facts of one source partition in, loop anomalies out: the pure core of `guard`.
+"""Facts of one source partition in, anomalies out that cannot wait for a window: loops, and records that are gone.
+
+The pure core of `guard`.
 
 Like every fold here a function of the facts in their order: ticks make time pass, wall time never enters, so a replay
 gives the same anomalies with the same revisions.
@@ -15,6 +17,7 @@ import msgspec
 from pipeline.audit.positions import Mark
 from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.loop_runaway import LoopRunaway
+from pipeline.detection.loss_detected import lost
 from pipeline.detection.rule import Finding
 from pipeline.detection.runs import Run, observe
 from pipeline.windows.watermark import MINUTE_MS
@@ -60,6 +63,9 @@ class LoopWatch:
         """Apply one fact; the anomalies it leads to. Duplicates and facts behind a hole are skipped."""
         if self.mark.offer(fact.position, fact.next_offset) != "apply":
             return []
+        if fact.type == "gap":
+            page = lost(fact)
+            return [] if page is None else [page]
         if fact.backfill or fact.type not in ("call", "tick"):
             return []
         found = self._advance(fact.event_ms)

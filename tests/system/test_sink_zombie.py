@@ -20,6 +20,7 @@ from pipeline.audit.effects import Outcome
 from pipeline.errors import FencedError, RetryableError, StuckError
 from pipeline.keys import load
 from pipeline.settings import Settings
+from pipeline.transport.controls import ControlsReader
 from pipeline.transport.producer import RangeProducer
 from pipeline.transport.ranges import KafkaRecord, Range
 from schemas.clean import Clean
@@ -39,6 +40,8 @@ class Context:
 
     def __post_init__(self) -> None:
         self.keys = load(self.settings)
+        self.controls = ControlsReader(self.settings)
+        self.controls.start()
 
     async def to_thread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return await asyncio.to_thread(function, *args, **kwargs)

@@ -60,7 +60,7 @@ def test_what_can_be_used_by_now_is_healed_once_and_the_dead_letter_stays(instal
     def usable():
         planned = run("replay", "--dry-run", "--json").json
         assert planned["replayed"] == 0 and {"position": junk, "why": "unusable"} in planned["left"]
-        return planned["positions"] == [early]
+        return early in planned["positions"]
 
     wait_for("the event to be usable", usable, 10)
     done = run("replay", "--reason", "out_of_range", "--wait", "--json")
@@ -84,7 +84,7 @@ def test_what_can_be_used_by_now_is_healed_once_and_the_dead_letter_stays(instal
             "FROM dead_letters_now"
         ).result_rows
     )
-    assert outcomes == {early: ("healed", new), junk: ("not replayed", "")}
+    assert (outcomes[early], outcomes[junk]) == (("healed", new), ("not replayed", ""))
     again = run("replay", early, "--json")
     assert again.code == 0 and again.json["replayed"] == 0 and again.json["left"][0]["why"] == "already"
     assert run("verify", "--settled").code == 0

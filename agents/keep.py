@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # A job that failed is tried again after this, doubled up to its own period or this limit, whichever is longer.
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
+# Twelve days: beyond any limit, and a float still holds it.
+MOST_DOUBLED: Final = 21
 CONNECT_EVERY_S: Final = 1.0
 ANSWER_S: Final = 300.0
 
@@ -67,9 +69,9 @@ def keep(at: Keeping, jobs: Sequence[Job], end: threading.Event) -> int:
             log.exception("%s cannot go on", job.name)
             return 70
         except TokentrailError as error:
-            failures += 1
             metrics.KEPT.labels(job.name, "failed").inc()
             log.warning("%s failed and is tried again", job.name, extra=logs.told(error))
+            failures = min(failures + 1, MOST_DOUBLED)
             wait_s = min(FIRST_RETRY_S * 2 ** (failures - 1), max(LAST_RETRY_S, job.every_s))
         else:
             failures = 0

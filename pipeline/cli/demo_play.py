@@ -32,16 +32,6 @@ if TYPE_CHECKING:
     from pipeline.cli.supervisor import Supervisor
     from pipeline.settings import Settings
 
-# What each stage reads; all of it must have been worked off before the truth is compared.
-SOURCES: Final = {
-    "measure": "calls.raw",
-    "redact": "calls.raw",
-    "sink": "calls",
-    "guard": "facts",
-    "meter": "facts",
-    "judge": "partials",
-    "act": "anomalies",
-}
 # The day before serves as history: it is played as fast as the pipeline follows, with fewer ticks.
 HISTORY_S: Final = 3.0
 HISTORY_TICK_MINUTES: Final = 10
@@ -189,6 +179,8 @@ class Play:
 
     def _behind(self) -> dict[str, int]:
         """Records that a stage has still before it, by stage; stages that have none are left out."""
+        from pipeline.transport.losses import SOURCES
+
         settings = self.settings
         try:
             found = {

@@ -1,22 +1,26 @@
 """A whole installation for system tests: embedded servers, migrations, stages as real processes, and ways to look in.
 
-Waits for conditions with deadlines; ends only the processes it started, by process id.
+Waits for conditions with deadlines; ends only the processes it started, by process id. A stage that ends is started
+again as `tokentrail up` would do it, in a thread beside the test; one that cannot be kept alive fails the test at once,
+with the end of its log.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from infra.embedded.servers import EmbeddedServers, read_secret
+from pipeline.cli.checks.machine import alive
 from pipeline.cli.supervisor import Supervisor
 from pipeline.cli.up import prepare
 from pipeline.settings import Settings
@@ -34,8 +38,21 @@ def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 30.0, 
         time.sleep(every_s)
 
 
+def log_ends(folder: Path, lines: int = 12) -> str:
+    """The last lines of every log of a data folder, for whoever reads a failure."""
+    found = []
+    for path in sorted((folder / "logs").glob("*.log")):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16_384))
+            end = file.read().decode(errors="replace").splitlines()[-lines:]
+        found.append("\n".join([f"--- {path.name}", *(line[:400] for line in end)]))
+    return "\n".join(found)
+
+
 class Installation:
     """Servers, settings and stages of one data folder."""
+
+    living: ClassVar[list[Installation]] = []
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
@@ -43,9 +60,13 @@ class Installation:
         self.servers = EmbeddedServers(folder)
         self.settings: Settings
         self.supervisor: Supervisor | None = None
+        self.given_up: int | None = None
+        self._tending = threading.Lock()
+        self._tender: threading.Thread | None = None
 
     def start(self) -> None:
         """Servers and migrations."""
+        self.living.append(self)
         os.environ.update(self.environment)
         self.servers.start()
         self.settings = prepare(self.folder, None)
@@ -54,27 +75,69 @@ class Installation:
         """Stages, then servers."""
         self.stop_stages()
         self.servers.stop()
+        if self in self.living:
+            self.living.remove(self)
         for name in self.environment:
             os.environ.pop(name, None)
 
     def start_stages(self, stages: Sequence[str]) -> Supervisor:
-        """Run these stages as processes."""
-        self.supervisor = Supervisor(self.settings, self.folder, stages)
-        self.supervisor.start()
-        return self.supervisor
+        """Run these stages as processes, and start again what ends."""
+        supervisor = self.supervisor = Supervisor(self.settings, self.folder, stages)
+        supervisor.start()
+        self.given_up = None
+        self._tender = threading.Thread(target=self._tend, args=(supervisor,), name="tender", daemon=True)
+        self._tender.start()
+        return supervisor
+
+    def _tend(self, supervisor: Supervisor) -> None:
+        while self.given_up is None:
+            with self._tending:
+                if self.supervisor is not supervisor:
+                    return
+                self.given_up = supervisor.tend()
+            time.sleep(0.1)
 
     def stop_stages(self) -> None:
         """End the stages in good order."""
-        if self.supervisor is not None:
-            self.supervisor.stop()
-            self.supervisor = None
+        supervisor, tender = self.supervisor, self._tender
+        if supervisor is not None and tender is not None:
+            with self._tending:
+                self.supervisor = None
+            tender.join()
+            supervisor.stop()
+
+    def check(self) -> None:
+        """Fail when a stage cannot be kept alive."""
+        assert self.given_up is None, f"a stage ended with {self.given_up} again and again\n{log_ends(self.folder)}"
 
     def kill(self, stage: str) -> int:
-        """SIGKILL one stage; the supervisor starts it again at its next `tend`. Returns the process id."""
+        """SIGKILL one stage, which is then started again. Returns the process id."""
         assert self.supervisor is not None
         pid = self.supervisor.pids()[stage]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def wait_restarted(self, stage: str, killed: int) -> None:
+        """Until another process is the stage."""
+        supervisor = self.supervisor
+        assert supervisor is not None
+
+        def other() -> bool:
+            self.check()
+            return supervisor.pids().get(stage) not in (None, killed)
+
+        wait_for(f"{stage} to be there again", other)
+
+    @contextmanager
+    def without(self, stage: str) -> Iterator[None]:
+        """One stage is dead by SIGKILL, and nobody starts it again before the end."""
+        supervisor = self.supervisor
+        assert supervisor is not None
+        with self._tending:
+            pid = self.kill(stage)
+            wait_for(f"{stage} to be gone", lambda: not alive(pid), 10)
+            yield
+        self.wait_restarted(stage, pid)
 
     def produce(self, values: Sequence[bytes | dict[str, Any]], key: bytes | None = None, **more: Any) -> None:
         """Send records to `calls.raw` as they are, and wait for the broker."""
@@ -157,8 +220,7 @@ class Installation:
         ends = self.ends("calls.raw")
 
         def reached() -> bool:
-            if self.supervisor is not None:
-                assert self.supervisor.tend() is None, "a stage cannot be kept alive; see its log"
+            self.check()
             marks = sink_marks(self.settings)
             return all(marks.get(partition, 0) >= end for partition, end in ends.items())
 

@@ -39,6 +39,7 @@ LOG_BYTES: Final = 8_000_000
 class _Child:
     stage: str
     process: subprocess.Popen[bytes] | None = None
+    reserved: socket.socket | None = None
     metrics_port: int = 0
     started_s: float = 0.0
     quick_ends: int = 0
@@ -99,6 +100,8 @@ class Supervisor:
             child.process = None
             child.ends.append(code)
             child.quick_ends = child.quick_ends + 1 if now - child.started_s < HEALTHY_AFTER_S else 1
+            if child.quick_ends > 1:
+                _let_go(child)  # the port may be what is wrong
             if child.quick_ends >= MOST_QUICK_ENDS:
                 log.error(
                     "%s ended %d times in a row (last exit code %d); see %s. Everything is stopped.",
@@ -127,6 +130,7 @@ class Supervisor:
                 process.wait()
         for child in self._children:
             child.process = None
+            _let_go(child)
         self._write()
 
     def pids(self) -> dict[str, int]:
@@ -142,7 +146,11 @@ class Supervisor:
         return {child.stage: child.restarts for child in self._children}
 
     def _launch(self, child: _Child) -> None:
-        child.metrics_port = child.metrics_port or _free_port(self._settings.metrics_host)
+        if child.reserved is None:
+            child.reserved = _reserve(self._settings.metrics_host)
+            child.metrics_port = int(child.reserved.getsockname()[1])
+            if not sys.platform.startswith("linux"):
+                child.reserved.close()  # elsewhere the stage could not bind it beside us
         environment = {
             **os.environ,
             PARENT: str(os.getpid()),
@@ -189,7 +197,15 @@ class Supervisor:
         temporary.replace(path)
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _reserve(host: str) -> socket.socket:
+    """A free port: bound and not listened on, so that no connection is given it while the stage still loads."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((host, 0))
+    return found
+
+
+def _let_go(child: _Child) -> None:
+    if child.reserved is not None:
+        child.reserved.close()
+        child.reserved = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 
 from pipeline.audit.leaves import leaf, seal, seal_key
-from pipeline.audit.rows import Row, rows
+from pipeline.audit.rows import DAY_MS, Row, rows, week
 from pipeline.audit.tables import TABLES
 from pipeline.keys import Keys
 from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay, Stamp
@@ -13,7 +14,12 @@ from schemas.fact import Fact, Loop
 from schemas.position import Position
 
 KEYS = Keys(bytes(range(32)))
-NOW = 1_795_000_000_000  # 2026-11-18
+# A Wednesday, always in the week before the present one: the server's own TTL goes by the real clock, and a date that
+# stands here for good would begin to lose its rows one day. Nothing with at least a week of life is lost before the
+# engine's margin of two weeks is over.
+_DAYS = time.time_ns() // 10**6 // DAY_MS
+NOW = (_DAYS - (_DAYS + 3) % 7 - 5) * DAY_MS + 40_000_000  # day 0 of 1970 was a Thursday; 11:06:40
+MONDAY = week(NOW)
 
 
 def call(

@@ -51,6 +51,7 @@ def run(installation: Installation, capsys: pytest.CaptureFixture[str]) -> Calla
     """Runs a command on the installation; everything it wrote and its exit code."""
 
     def run_command(*arguments: object) -> Done:
+        installation.check()
         try:
             main([*map(str, arguments), "--data", str(installation.folder)])
             code = 0

@@ -9,7 +9,6 @@ import uuid
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from pipeline.cli.checks.machine import alive
 from tests.installation import wait_for
 
 pytest_plugins = ["cli_support"]
@@ -28,11 +27,9 @@ def send(run, path, count=20, **options):
 
 @pytest.fixture
 def sink_stopped(installation):
-    """The sink is dead, and the supervisor does not look until the test is over."""
-    pid = installation.kill("sink")
-    wait_for("the sink to be gone", lambda: not alive(pid), 10)
-    yield
-    wait_for("the sink to be back", lambda: installation.supervisor.tend() or "sink" in installation.supervisor.pids())
+    """The sink is dead until the test is over."""
+    with installation.without("sink"):
+        yield
 
 
 def test_what_was_sent_agrees_in_kafka_ledger_and_rows(run, tmp_path):

@@ -98,13 +98,10 @@ def test_what_is_on_its_way_is_not_replayed_again(installation, run, letters):
     ((epoch, partition, offset),) = wait_for("a dead letter", lambda: client.query(query).result_rows, 40)
     position = Position(epoch, partition, offset)
     keys, value = load(installation.settings), b'{"tenant": "late"'
-    installation.kill("sink")
-    try:
+    with installation.without("sink"):
         mine = headers_of(Replay(position, 5), value, keys)
         installation.produce([value], key=b"x", partition=3, headers=mine)
         assert run("replay", str(position), "--json").json["left"] == [{"position": str(position), "why": "already"}]
-    finally:
-        wait_for("the sink", lambda: installation.supervisor.tend() or "sink" in installation.supervisor.pids())
     forged = headers_of(Replay(Position(epoch, 2, 0), 5), value, Keys(b"not the root of this installation"))
     installation.produce([value], key=b"x", partition=3, headers=forged)
     wait_for("both dead again", lambda: len(client.query(query).result_rows) == 3, 40)

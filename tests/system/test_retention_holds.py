@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from audit_samples import KEYS, NOW, call
+from audit_samples import KEYS, MONDAY, NOW, call
 from pydantic import SecretStr
 from sink_support import ROOT, Sinks
 
@@ -34,7 +34,6 @@ from schemas.ledger import Cell
 pytest_plugins = ["storage_support", "transport_support", "sink_fixtures"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
-MONDAY = "2026-11-16"
 JANE, JOE = "1" * 32, "2" * 32
 TEXT, CALLS = Cell("call_content", 7, MONDAY), Cell("calls", 30, MONDAY)
 LATER = ends_at_ms(CALLS)

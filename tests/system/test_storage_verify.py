@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from audit_samples import awkward, call, stored
+from audit_samples import MONDAY, awkward, call, stored
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from sink_support import Sinks
@@ -130,7 +130,7 @@ def test_rows_that_changed_places_are_both_named(honest: Sinks) -> None:
 
 
 def test_a_dropped_partition_without_a_record_is_found(honest: Sinks) -> None:
-    honest.client.command(f"ALTER TABLE {honest.client.database}.heartbeats DROP PARTITION (30, '2026-11-16')")
+    honest.client.command(f"ALTER TABLE {honest.client.database}.heartbeats DROP PARTITION (30, '{MONDAY}')")
     found = honest.verify().problems
     assert {(problem.kind, problem.table) for problem in found} == {("row_missing", "heartbeats")}
     assert len(found) == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from audit_samples import call, one_of_each
+from audit_samples import MONDAY, call, one_of_each
 from sink_fixtures import settings_of
 from sink_support import Sinks
 from storage_support import settings_for
@@ -204,7 +204,7 @@ def test_removed_swapped_doubled_and_added_rows_and_a_whole_partition_are_each_n
         chained.insert(table, [*swapped, fourth, (*fourth[:OFFSET], 7_777, *fourth[OFFSET + 1 :])])
         wanted |= {("row_changed", name, f"1/0/{row[OFFSET]}") for row in (second, third)}
         wanted |= {("row_twice", name, f"1/0/{fourth[OFFSET]}"), ("row_unexpected", name, "1/0/7777")}
-    chained.client.command(f"ALTER TABLE {chained.database}.feedback DROP PARTITION (30, '2026-11-16')")
+    chained.client.command(f"ALTER TABLE {chained.database}.feedback DROP PARTITION (30, '{MONDAY}')")
     gone = {
         ("row_missing", "feedback", f"1/{partition}/{10 * n + 7}") for partition in range(4) for n in range(OF_EACH)
     }

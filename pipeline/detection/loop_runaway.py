@@ -6,25 +6,23 @@ repeat is decided in `runs`; here are only the bounds. Pure: see `rule`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from pipeline.detection.rule import Finding, Life
+from msgspec import Meta
+
+from pipeline.detection.rule import Finding, NotNegative, Ratio, Recipe
 from pipeline.detection.runs import Circle, Run
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
 
-# A run that loops again is the same finding for as long as it is remembered.
-_LIFE: Final = Life("loop.runaway", 1, clear_ms=600_000, rejoin_ms=6 * 3_600_000, grow=2.0)
+Rounds = Annotated[int, Meta(ge=2)]
 
 
-@dataclass(frozen=True, slots=True)
-class LoopRunaway:
-    """The recipe.
+class LoopRunaway(Recipe, frozen=True, kw_only=True):
+    """The recipe. A run that loops again is the same finding for as long as it is remembered.
 
     Attributes:
-        life: Tier and times.
         rounds: Rounds of exactly the same steps, tools with their results or answers with what they answer.
         blind: Rounds where nobody sent the tools' results, so that a poller cannot be told from a loop.
         failed: Rounds of the same failed call without back-off.
@@ -34,14 +32,18 @@ class LoopRunaway:
         escalate_usd: From this cost of the circle on it is SEV1.
     """
 
-    life: Life = _LIFE
-    rounds: int = 4
-    blind: int = 10
-    failed: int = 8
-    near_errors: int = 8
-    again: int = 6
-    escalate_rounds: int = 20
-    escalate_usd: float = 1.0
+    rule = "loop.runaway"
+    tier = 1
+
+    rejoin_minutes: NotNegative = 360.0
+    grow: Ratio = 2.0
+    rounds: Rounds = 4
+    blind: Rounds = 10
+    failed: Rounds = 8
+    near_errors: Rounds = 8
+    again: Rounds = 6
+    escalate_rounds: Rounds = 20
+    escalate_usd: NotNegative = 1.0
 
     def evaluate(self, run: Run, circle: Circle, subject: dict[str, str]) -> Finding | None:
         """Judge a run after its newest step."""

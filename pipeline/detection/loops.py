@@ -17,9 +17,10 @@ import msgspec
 from pipeline.audit.positions import Mark
 from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.loop_runaway import LoopRunaway
-from pipeline.detection.loss_detected import lost
+from pipeline.detection.loss_detected import LossDetected
 from pipeline.detection.rule import Finding
 from pipeline.detection.runs import Run, observe
+from pipeline.detection.versions import Versions
 from pipeline.windows.watermark import MINUTE_MS
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact
@@ -46,13 +47,15 @@ class LoopWatch:
 
     Args:
         mark: Next source position to apply.
-        rule: The recipe.
+        versions: The rules; may be replaced by one that knows more versions. A fact is judged by those in force when it
+            was received.
         max_runs: Most runs held.
     """
 
-    def __init__(self, mark: Mark, rule: LoopRunaway | None = None, max_runs: int = 25_000) -> None:
+    def __init__(self, mark: Mark, versions: Versions | None = None, max_runs: int = 25_000) -> None:
         self.mark = mark
-        self.rule = rule or LoopRunaway()
+        self.versions = versions or Versions()
+        self._rules = self.versions.at(0)[1]
         self.watermark = 0
         self.runs: dict[RunKey, Run] = {}
         self.cases: dict[RunKey, Case] = {}
@@ -63,8 +66,10 @@ class LoopWatch:
         """Apply one fact; the anomalies it leads to. Duplicates and facts behind a hole are skipped."""
         if self.mark.offer(fact.position, fact.next_offset) != "apply":
             return []
+        self._rules = self.versions.at(fact.received_at)[1]
         if fact.type == "gap":
-            page = lost(fact)
+            loss = self._rules.find(LossDetected, "partition")
+            page = None if loss is None else loss.evaluate(fact)
             return [] if page is None else [page]
         if fact.backfill or fact.type not in ("call", "tick"):
             return []
@@ -90,13 +95,15 @@ class LoopWatch:
             return found
         case = self.cases.get(key)
         subject = case.last.subject if case is not None and case.last is not None else _subject(fact)
-        finding = self.rule.evaluate(run, circle, subject)
+        rule = self._rules.find(LoopRunaway, "run", fact.tenant)
+        finding = None if rule is None else rule.evaluate(run, circle, subject)
         if finding is not None or case is not None:
             found += self._step(key, case or Case(), subject, finding)
         return found
 
     def _step(self, key: RunKey, case: Case, subject: dict[str, str], finding: Finding | None) -> list[Anomaly]:
-        kept, anomaly = step(self.rule.life, case, subject, finding, self.watermark)
+        life = self._rules.life(LoopRunaway.rule, "run", key[0])
+        kept, anomaly = step(life, case, subject, finding, self.watermark)
         if kept is None:
             self.cases.pop(key, None)
         else:

@@ -69,6 +69,13 @@ class Casebook:
             found += self._take_over(name, minute, now_ms, shadow=life.shadow)
         return found
 
+    def undecided(self, life: Life, key: Key, now_ms: int) -> list[Anomaly]:
+        """A rule cannot say whether its finding still holds: it stays, but not for ever."""
+        case = self.cases.get((life.rule, key))
+        if case is None or not case.firing or now_ms - case.since < life.longest_ms:
+            return []
+        return [close(case, now_ms, "nothing has come that it could be judged by")]
+
     def switched_off(self, name: Name, now_ms: int) -> list[Anomaly]:
         """A rule is not asked any more: its case is closed."""
         case = self.cases.pop(name, None)

@@ -19,7 +19,7 @@ import msgspec
 from pipeline.detection.casebook import Casebook
 from pipeline.detection.causes import Name
 from pipeline.detection.lifecycle import Case
-from pipeline.detection.rule import KeyRecipe
+from pipeline.detection.rule import KeyRecipe, Undecided
 from pipeline.detection.ruleset import Active, Ruleset
 from pipeline.detection.scene import Scene
 from pipeline.detection.versions import Versions
@@ -195,6 +195,9 @@ class Judge:
         case = self.cases.get((rule.life.rule, scene.key))
         firing = case is not None and case.firing
         finding = recipe.evaluate(scene, firing, case.memory if case is not None else {})
+        if isinstance(finding, Undecided):
+            verdict.anomalies += self.book.undecided(rule.life, scene.key, now_ms)
+            return
         if finding is None and case is None:
             return
         found = self.book.report(rule.life, recipe.taint, scene.timeline, finding, scene.minute, now_ms)

@@ -1,6 +1,6 @@
 """What a rule is: a frozen recipe and a pure evaluation that says what is wrong now, or that nothing is.
 
-    evaluate(what is known now, firing, memory) -> Finding | None
+    evaluate(what is known now, firing, memory) -> Finding | Undecided | None
 
 `firing` tells the rule that its finding for this subject is open, so that it applies the lower bound of its hysteresis;
 `memory` is what the rule froze when it opened. A rule has no clock, no log and no identity: `lifecycle` turns findings
@@ -36,6 +36,17 @@ Count = Annotated[int, Meta(ge=0)]
 Ratio = Annotated[float, Meta(gt=1)]
 
 
+# What a rule froze when its finding opened, and is given back while it is open; numbers and short texts.
+Memory = dict[str, Any]
+
+
+class Undecided:
+    """What a rule says of an open finding when there is too little to judge by: it stays as it is."""
+
+
+UNDECIDED: Final = Undecided()
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a rule says is wrong with one subject.
@@ -53,6 +64,7 @@ class Finding:
         details: Numbers that help to look further.
         memory: What the rule wants to be given back while the finding is open; its baseline, frozen.
         suggested_control: What would stop the harm.
+        tier: Where it is another than the rule's.
     """
 
     window: Span
@@ -65,8 +77,9 @@ class Finding:
     began_at: int
     evidence: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
     suggested_control: SuggestedControl | None = None
+    tier: Tier | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -182,13 +195,16 @@ class KeyRecipe(Recipe, frozen=True, kw_only=True):
     warm_up_hours: NotNegative = 0.0
     warm_up_calls: Count = 0
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | Undecided | None:
         """Judge a key.
 
         Args:
             scene: The key, and what is known of it and around it.
             firing: Whether a finding of this key is open.
             memory: What the open finding froze.
+
+        Returns:
+            What is wrong; None when nothing is; UNDECIDED when an open finding can neither be upheld nor given up.
         """
         raise NotImplementedError
 

@@ -96,6 +96,8 @@ class Store:
         self.too_old = 0
         # What rules remember of a key's past, with the minute and revision it holds for; never in a snapshot.
         self.memos: dict[Key, tuple[tuple[int, int], dict[str, Any]]] = {}
+        # The same by hour: dear to make and large, so only of so many keys.
+        self.references: dict[tuple[Key, int, int], tuple[tuple[int, int], Any]] = {}
         self._max_keys = max_keys
         self._sequence = 0
         # Hours before it are put together.

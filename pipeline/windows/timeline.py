@@ -83,11 +83,11 @@ class Timeline(msgspec.Struct, gc=False):
         Hours before `rolled_before` are added up and in the book already; those before `whole_from` are in their days.
         """
         at = start if hour else start // HOUR_MINUTES
-        if at >= rolled_before:
-            if self.recent.pop(at, None) is not None:
-                self.revised += 1
-        elif bucket.calls:
+        if at < self.last_minute // HOUR_MINUTES:
             self.revised += 1
+        if at >= rolled_before:
+            self.recent.pop(at, None)
+        elif bucket.calls:
             failed = buckets.failed(bucket.errors)
             if not self.book.add(at, bucket.calls, bucket.cost_nano_usd, failed):
                 self.book.put(at, Hour(float(bucket.calls), float(bucket.cost_nano_usd), failed=float(failed)))

@@ -117,6 +117,12 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
             return None
         return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = len(Past(scene.store, scene.timeline, scene.minute + 1).last_day)
+        few = f"{known} of {self.known_hours} hours with calls" if known < self.known_hours else ""
+        return super().lacks(scene) or few
+
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """The features with the largest part in a tenant's cost."""
         if scene.key[0] != "tenant":

@@ -141,6 +141,13 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
                 sketch.merge(total, timeline.hour_total(hour).latency)
         return sketch.quantile(total, P95)
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        last = (scene.minute - self.minutes[-1] + 1) // HOUR_MINUTES
+        calls = sum(scene.timeline.hour(hour).calls for hour in range(last - self.baseline_hours, last))
+        few = f"{calls:,.0f} of {self.baseline_calls} calls" if calls < self.baseline_calls else ""
+        return super().lacks(scene) or few
+
     def _finding(
         self, scene: Scene, length: int, calls: int, p95: float, baseline: float, total: sketch.Sketch
     ) -> Finding:

@@ -55,6 +55,15 @@ class ModelChanged(KeyRecipe, frozen=True, kw_only=True):
             return None
         return self._finding(scene, model, count, total)
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            shape = scene.reference(1, self.taint).total.shape
+            count = sum(shape.models.values()) if shape is not None else 0
+            known = f"{count:,} of {self.usual_count:,} answers" if count < self.usual_count else ""
+        return known
+
     def _finding(self, scene: Scene, model: str, count: int, total: int) -> Finding:
         asked = {one.key[4] for one in scene.parts("model") if one.last_minute > scene.minute - HOUR_MINUTES}
         how = "which was asked for by this name" if model in asked else "though none was asked for by this name"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pipeline.detection.chance import Shift
 from pipeline.detection.rule import Share
@@ -31,13 +31,3 @@ class OutputLength(ShiftRecipe, frozen=True, kw_only=True):
             f"{more} answers are about {length:,} characters long: {100 * moved.share:.0f} %, usually "
             f"{100 * moved.usual:.0f} %"
         )
-
-
-def median_class(lengths: Mapping[int, int]) -> int | None:
-    """The length class that the middle answer is in."""
-    half, seen = sum(lengths.values()) / 2, 0
-    for place in sorted(lengths):
-        seen += lengths[place]
-        if seen >= half:
-            return place
-    return None

@@ -70,6 +70,14 @@ class ProviderDegraded(KeyRecipe, frozen=True, kw_only=True):
             return None
         return self._finding(scene, now, usual, "failures" if failed else "latency", peers)
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            calls, least = scene.reference(1, self.taint).total.calls, 10 * self.least_calls
+            known = f"{calls:,} of {least:,} calls" if calls < least else ""
+        return known
+
     def _fails(self, now: _Now, usual: _Usual) -> bool:
         rate = now.failed / now.calls
         if rate - usual.rate < self.failure_rise or rate < self.failure_ratio * usual.rate:

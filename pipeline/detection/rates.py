@@ -171,6 +171,15 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
             },
         )
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            counts = self.counts(scene.reference(self.hours[0], self.taint).total)
+            count = max((metric.out_of for metric in counts), default=0.0)
+            known = f"{count:,.0f} of {self.usual_count:,} {self.of_what}" if count < self.usual_count else ""
+        return known
+
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """Which prompt version, variant or model it is about, where one stands out."""
         return scene.breakdown(lambda bucket: self._usual(bucket, finding.details.get("metric", ""))[1:])

@@ -23,6 +23,7 @@ from schemas.anomaly import Severity, Span, SuggestedControl
 
 if TYPE_CHECKING:
     from pipeline.detection.scene import Scene
+    from pipeline.windows.timeline import Timeline
 
 Tier = Literal[1, 2, 3]
 
@@ -207,6 +208,27 @@ class KeyRecipe(Recipe, frozen=True, kw_only=True):
             What is wrong; None when nothing is; UNDECIDED when an open finding can neither be upheld nor given up.
         """
         raise NotImplementedError
+
+    def may_be_silent(self, timeline: Timeline, minute: int) -> bool:
+        """Whether a rule of silence wants to look at a key that had no call in the block that ends with a minute."""
+        return timeline.last_minute >= 0
+
+    def lacks(self, scene: Scene) -> str:
+        """What there is too little of to judge a key by, as in `5 of 24 hours`; empty when there is enough.
+
+        Asked once in a while, at the end of an hour; until it is empty the rule is not asked about the key at all.
+        """
+        age, calls = scene.age_hours(), scene.known_calls()
+        if age < self.warm_up_hours:
+            return f"{age:.0f} of {self.warm_up_hours:g} hours"
+        if calls < self.warm_up_calls:
+            return f"{calls:,.0f} of {self.warm_up_calls:,} calls"
+        return ""
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether there may be too little to judge by."""
+        return bool(self.warm_up_hours or self.warm_up_calls) or type(self).lacks is not KeyRecipe.lacks
 
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """Details that are worth their making only for a finding that is told."""

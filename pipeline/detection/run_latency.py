@@ -87,6 +87,14 @@ class RunLatency(KeyRecipe, frozen=True, kw_only=True):
     def _window(scene: Scene, hours: int) -> Bucket:
         return scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(hours)
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            runs = sum(_runs(scene.reference(self.hours[0], self.taint).total).values())
+            known = f"{runs:,} of {self.usual_runs:,} runs" if runs < self.usual_runs else ""
+        return known
+
     def _finding(self, scene: Scene, hours: int, runs: sketch.Sketch, usual: float) -> Finding:
         now, count = sketch.quantile(runs, 0.9) or 0.0, sum(runs.values())
         first = scene.minute - hours * HOUR_MINUTES + 1

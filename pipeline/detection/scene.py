@@ -14,7 +14,7 @@ from pipeline.windows.keys import subject, tenant_of
 from pipeline.windows.ring import LENGTHS
 from pipeline.windows.rolling import Store
 from pipeline.windows.timeline import BLOCK_MINUTES, Timeline
-from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
+from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from schemas.partial import Bucket, Key
 
 # References held at a time, some 20 kB each.
@@ -98,6 +98,17 @@ class Scene:
             found[name] = make()
         return found[name]
 
+    def remember(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once an hour for this key unless its past has changed meanwhile; as `memo`."""
+        stamp = (self.minute // HOUR_MINUTES, self.timeline.revised)
+        known = self.store.hourly.get(self.key)
+        if known is None or known[0] != stamp:
+            known = self.store.hourly[self.key] = (stamp, {})
+        found = known[1]
+        if name not in found:
+            found[name] = make()
+        return found[name]
+
     def hours(self, count: int) -> Bucket:
         """The sum of the present hour and of the `count - 1` hours before it."""
         found = self._hours.get(count)
@@ -151,3 +162,9 @@ class Scene:
         first = self.timeline.book.first()
         now = self.minute // HOUR_MINUTES
         return 0.0 if first is None else float(now - first)
+
+    def known_calls(self) -> float:
+        """Calls of the days that are remembered, and of the last hours."""
+        today = self.minute // DAY_MINUTES
+        days = {*self.timeline.book.day_numbers(), today - 1, today}
+        return sum(self.timeline.day(day).calls for day in days)

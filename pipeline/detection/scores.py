@@ -191,6 +191,18 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
             },
         )  # fmt: skip
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            counts = (max(one.count, bad_of(one)[1]) for _, one in self._past(scene))
+            count = max(counts, default=0)
+            known = f"{count:,} of {self.usual_count:,} evaluations" if count < self.usual_count else ""
+        return known
+
+    def _past(self, scene: Scene) -> Iterator[tuple[str, Judged]]:
+        return self._judged(scene.reference(self.hours[0], self.taint).total)
+
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """Means by prompt version and variant, where there are several."""
         name = finding.details["evaluation"]

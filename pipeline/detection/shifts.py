@@ -152,6 +152,15 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
             return None
         return self._finding(scene, hours, spread, moved, memory["scatter"])
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = super().lacks(scene)
+        if not known:
+            spreads = self.spreads(scene.reference(self.hours[0], self.taint).total)
+            count = max((sum(spread.counts.values()) for spread in spreads), default=0)
+            known = f"{count:,} of {self.usual_count:,} calls" if count < self.usual_count else ""
+        return known
+
     def _finding(self, scene: Scene, hours: int, spread: Spread, moved: Shift, scatter: float) -> Finding:
         length = hours * HOUR_MINUTES
         first = scene.minute - length + 1

@@ -14,7 +14,7 @@ Objectives stand in the rules file; without one the rule is silent. Pure: see `r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -127,6 +127,15 @@ class SloBurn(KeyRecipe, frozen=True, kw_only=True):
                         return found
         return None
 
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`; nothing has to be learned."""
+        return "" if any(one.is_about(scene.timeline) for one in self.objectives) else "an objective"
+
+    @property
+    def warms_up(self) -> bool:
+        """A new objective is judged at once."""
+        return False
+
     def _judge(
         self, scene: Scene, objective: Objective, kind: str, allowed: float, burn: Burn, firing: bool
     ) -> Finding | None:
@@ -183,12 +192,9 @@ class SloBurn(KeyRecipe, frozen=True, kw_only=True):
         """Part of the period's error budget that is used, as far as the period is known."""
         today, calls, bad = scene.minute // 1_440, 0.0, 0.0
         for day in range(today - self.period_days + 1, today + 1):
-            known = scene.timeline.book.day(day)
+            known = scene.timeline.day(day)
             calls += known.calls
             bad += known.failed if kind == "success" else known.slow
-        for used in _unbooked(scene):
-            calls += used.calls
-            bad += used.failed if kind == "success" else used.slow
         return bad / (allowed * calls) if calls else 0.0
 
 
@@ -220,14 +226,6 @@ def _of(bucket: Bucket, objective: Objective, kind: str) -> Used:
         return Used(bucket.calls, buckets.failed(bucket.errors))
     assert objective.latency_ms is not None
     return Used(sum(bucket.latency.values()), sketch.above(bucket.latency, objective.latency_ms))
-
-
-def _unbooked(scene: Scene) -> Iterator[Any]:
-    """Hours of today that are not in the book yet."""
-    now = scene.minute // HOUR_MINUTES
-    for hour in range(now - 3, now + 1):
-        if scene.timeline.book.hour(hour) is None:
-            yield scene.timeline.hour(hour)
 
 
 def _span(minutes: int) -> str:

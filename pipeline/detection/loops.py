@@ -85,12 +85,12 @@ class LoopWatch:
         # The newest at the end: the dictionary's order is the order of use.
         self.runs[key] = run
         run.seen_ms = self.watermark
-        circle = observe(run, fact)
-        if circle is None:
+        circles = observe(run, fact)
+        if not circles:
             return found
         case = self.cases.get(key)
         subject = case.last.subject if case is not None and case.last is not None else _subject(fact)
-        finding = self.rule.evaluate(run, circle, subject)
+        finding = self.rule.evaluate(run, circles, subject, fact.position.partition)
         if finding is not None or case is not None:
             found += self._step(key, case or Case(), subject, finding)
         return found

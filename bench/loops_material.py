@@ -165,11 +165,11 @@ def facts(case: Case, key: bytes = KEY) -> Iterator[Fact]:
         )
 
 
-def found_at(case: Case, rule: LoopRunaway | None = None) -> int | None:
+def found_at(case: Case) -> int | None:
     """Index of the call at which our rule opens a finding; None where it does not."""
-    watch = LoopWatch(Mark(1, 0), rule)
+    watch = LoopWatch(Mark(1, 0))
     for place, fact in enumerate(facts(case)):
-        if any(one.state == "open" and one.rule == "loop.runaway" for one in watch.fold(fact)):
+        if any(one.state == "open" and one.rule == LoopRunaway.rule for one in watch.fold(fact)):
             return place
     return None
 

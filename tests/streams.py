@@ -10,9 +10,10 @@ import msgspec
 from pipeline.audit.positions import Mark
 from pipeline.detection.judging import Judge
 from pipeline.detection.loops import LoopWatch
-from pipeline.detection.recipes import Rules
+from pipeline.detection.versions import Versions
 from pipeline.windows.partials import PartialFold, by_tenant
 from schemas.anomaly import Anomaly
+from schemas.control import EFFECT_DELAY_MS, Control
 from schemas.fact import Fact
 from schemas.partial import Partials
 from schemas.position import Position
@@ -27,6 +28,11 @@ NANO = 1_000_000_000
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Partials).decode
+
+
+def always(text: str) -> Versions:
+    """A rules file that has always been in force."""
+    return Versions([(-EFFECT_DELAY_MS, Control("rules", version=1, body={"text": text}))])
 
 
 class Facts:
@@ -78,15 +84,15 @@ class Plant:
 
     Args:
         partitions: Source partitions.
-        rules: The judge's recipes.
+        versions: The rules.
         flush_ms: Event time between two publications; in the log they are 200 ms apart.
     """
 
-    def __init__(self, partitions: int = 2, rules: Rules | None = None, flush_ms: int = MINUTE_MS) -> None:
+    def __init__(self, partitions: int = 2, versions: Versions | None = None, flush_ms: int = MINUTE_MS) -> None:
         self.facts = [Facts(partition) for partition in range(partitions)]
         self.folds = [PartialFold(Mark(1, 0)) for _ in range(partitions)]
-        self.guards = [LoopWatch(Mark(1, 0)) for _ in range(partitions)]
-        self.judge = Judge(partitions, rules)
+        self.guards = [LoopWatch(Mark(1, 0), versions) for _ in range(partitions)]
+        self.judge = Judge(partitions, versions)
         self.flush_ms = flush_ms
         self.now_ms = 0
         self.flushed_ms = 0

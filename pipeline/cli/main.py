@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("pipeline.cli.migrate", "Create topics, tables, epochs and the first policy; safe to repeat."),
     "emit": ("pipeline.cli.emit", "Send events out of a file, and say what was delivered, refused or lost."),
     "subscribe": ("pipeline.cli.subscribe", "Print anomalies as they are raised."),
+    "rules": ("pipeline.cli.rules", "Show the rules, check a rules file, try it on history, put it into force."),
     "query": ("pipeline.cli.query", "Ask ClickHouse: named reports or free SQL."),
     "verify": ("pipeline.cli.verify", "Reconcile Kafka, ledger and rows; fails when they differ."),
     "evidence": ("pipeline.cli.evidence", "One record's whole proof as a file, and its check without any database."),

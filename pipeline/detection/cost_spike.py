@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from pipeline.detection.baseline import Expectation, Past, per_call, surprise
-from pipeline.detection.rule import Finding, Life
+from pipeline.detection.rule import Count, Finding, NotNegative, Positive, Ratio, Recipe
 from pipeline.windows.keys import subject
 from pipeline.windows.timeline import LENGTHS, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
@@ -24,8 +26,7 @@ NANO: Final = 1_000_000_000
 CORRELATED: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a window of one length is too expensive.
 
     Attributes:
@@ -35,8 +36,12 @@ class Bound:
     """
 
     minutes: int
-    ratio: float
-    surprise: float
+    ratio: Ratio
+    surprise: NotNegative
+
+    def __post_init__(self) -> None:
+        if self.minutes not in LENGTHS:
+            raise ValueError(f"minutes is {self.minutes}; it must be one of {', '.join(map(str, LENGTHS))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +66,10 @@ class Scene:
     thorough: bool = True
 
 
-_LIFE: Final = Life("cost.spike", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class CostSpike:
+class CostSpike(Recipe, frozen=True, kw_only=True):
     """The recipe.
 
     Attributes:
-        life: Tier and times.
         same_hour: Bounds against the same time of earlier days; empty where there is no such habit (a single user).
         per_call: Bound against the usual cost of these calls.
         busiest_hour: Bound against the busiest hour, for keys that are known for a day and too thin for `same_hour`.
@@ -85,7 +85,9 @@ class CostSpike:
         day_error: Relative error that a single day adds, because no two days are alike; shared by the days there are.
     """
 
-    life: Life = _LIFE
+    rule = "cost.spike"
+    tier = 1
+
     same_hour: tuple[Bound, ...] = (
         Bound(120, 1.75, 4.3),
         Bound(60, 1.75, 4.3),
@@ -94,15 +96,15 @@ class CostSpike:
     )
     per_call: Bound = Bound(60, 1.75, 4.0)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
-    clear: float = 1.4
-    warm_up_hours: int = 3
-    least_calls: int = 10
-    least_excess_usd: float = 0.05
-    least_expected_calls: float = 12.0
-    least_window_calls: float = 8.0
-    spread_ratio: float = 1.5
-    model_error: float = 0.15
-    day_error: float = 0.15
+    clear: Ratio = 1.4
+    warm_up_hours: Count = 3
+    least_calls: Count = 10
+    least_excess_usd: NotNegative = 0.05
+    least_expected_calls: NotNegative = 12.0
+    least_window_calls: NotNegative = 8.0
+    spread_ratio: Positive = 1.5
+    model_error: NotNegative = 0.15
+    day_error: NotNegative = 0.15
 
     def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
         """Judge the windows that end with `scene.minute`.

@@ -18,12 +18,16 @@ from typing import Final
 import msgspec
 
 from pipeline.detection.causes import also_slow, slow_provider, stands
-from pipeline.detection.cost_spike import NANO, Scene
+from pipeline.detection.cost_spike import NANO, CostSpike, Scene
+from pipeline.detection.latency_p95 import LatencyP95
 from pipeline.detection.lifecycle import Case, close, step
-from pipeline.detection.recipes import Rules
-from pipeline.detection.rule import Finding, Life
+from pipeline.detection.price_unknown import PriceUnknown
+from pipeline.detection.registry import BY_NAME
+from pipeline.detection.rule import Finding, Recipe
+from pipeline.detection.ruleset import AnyRecipe
+from pipeline.detection.versions import Versions
 from pipeline.windows.closing import Closing, ClosingState
-from pipeline.windows.keys import ORDER, subject
+from pipeline.windows.keys import ORDER, subject, tenant_of
 from pipeline.windows.rolling import Store, StoreState
 from pipeline.windows.timeline import LENGTHS, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, HOUR_MS, MINUTE_MS, MergedClock, PartitionClock
@@ -64,12 +68,13 @@ class Judge:
 
     Args:
         partitions: Number of source partitions.
-        rules: The recipes.
+        versions: The rules; may be replaced by one that knows more versions.
         max_keys: Most keys held.
     """
 
-    def __init__(self, partitions: int, rules: Rules | None = None, max_keys: int = 50_000) -> None:
-        self.rules = rules or Rules()
+    def __init__(self, partitions: int, versions: Versions | None = None, max_keys: int = 50_000) -> None:
+        self.versions = versions or Versions()
+        self._rules = self.versions.at(0)[1]
         self.clock = MergedClock(partitions)
         self.store = Store(max_keys)
         self.closing = Closing(self.store)
@@ -79,7 +84,8 @@ class Judge:
         self._minute = -1
 
     def apply(self, record: Partials, appended_at: int) -> Verdict:
-        """Apply one record; `appended_at` is its time in the log, in ms."""
+        """Apply one record; `appended_at` is its time in the log, in ms. The rules are those in force then."""
+        self._rules = self.versions.at(appended_at)[1]
         verdict = Verdict()
         changed: dict[Key, Timeline] = {}
         late: dict[tuple[Key, int], Timeline] = {}
@@ -148,12 +154,17 @@ class Judge:
 
     # -- what
 
+    def _rule(self, kind: type[AnyRecipe], key: Key) -> AnyRecipe | None:
+        """A rule's recipe for a key; None where it is not asked."""
+        return self._rules.find(kind, key[0], tenant_of(key)) if key[0] in BY_NAME[kind.rule].dimensions else None
+
     def _cost(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict, thorough: bool) -> None:
         key = timeline.key
-        rule = self.rules.cost_of(key)
-        if rule is None:
-            return
+        rule = self._rule(CostSpike, key)
         case = self.cases.get(("cost.spike", key))
+        if rule is None:
+            self._switched_off(("cost.spike", key), now_ms, verdict)
+            return
         firing = case is not None and case.firing
         memory = case.memory if case is not None else {}
         first_hour, ring_start = self.store.first_hour or 0, self.store.ring_start
@@ -167,7 +178,12 @@ class Judge:
                 timeline.flagged[minute // HOUR_MINUTES] = True
             self._superseded(("cost.spike", key), self.cases[parent], now_ms, verdict)
             return
-        self._step(rule.life, timeline, finding, now_ms, verdict)
+        self._step(rule, timeline, finding, now_ms, verdict)
+
+    def _switched_off(self, name: tuple[str, Key], now_ms: int, verdict: Verdict) -> None:
+        case = self.cases.pop(name, None)
+        if case is not None and case.firing:
+            verdict.anomalies.append(close(case, now_ms, "its rule was switched off"))
 
     def _parts(self, key: Key) -> list[Timeline]:
         if key[0] == "user":
@@ -176,8 +192,9 @@ class Judge:
 
     def _latency(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
         key = timeline.key
-        rule = self.rules.latency_of(key)
+        rule = self._rule(LatencyP95, key)
         if rule is None:
+            self._switched_off(("latency.p95", key), now_ms, verdict)
             return
         case = self.cases.get(("latency.p95", key))
         if case is None and minute not in timeline.minutes:
@@ -196,18 +213,20 @@ class Judge:
             if key[0] == "provider" and finding is not None:
                 verdict.anomalies += also_slow(parent, key[2], finding, now_ms)
             return
-        self._step(rule.life, timeline, finding, now_ms, verdict)
+        self._step(rule, timeline, finding, now_ms, verdict)
 
     def _price(self, timeline: Timeline, minute: int, now_ms: int, verdict: Verdict) -> None:
-        if timeline.key[0] != "provider":
+        rule = self._rule(PriceUnknown, timeline.key)
+        if rule is None:
+            self._switched_off(("price.unknown", timeline.key), now_ms, verdict)
             return
         slot = timeline.minutes.get(minute)
         if ("price.unknown", timeline.key) not in self.cases and (slot is None or not slot.unpriced):
             return
-        finding = self.rules.price.evaluate(timeline, minute)
-        self._step(self.rules.price.life, timeline, finding, now_ms, verdict)
+        self._step(rule, timeline, rule.evaluate(timeline, minute), now_ms, verdict)
 
-    def _step(self, life: Life, timeline: Timeline, finding: Finding | None, now_ms: int, verdict: Verdict) -> None:
+    def _step(self, rule: Recipe, timeline: Timeline, finding: Finding | None, now_ms: int, verdict: Verdict) -> None:
+        life = self._rules.life(rule.rule, timeline.key[0], tenant_of(timeline.key))
         name = (life.rule, timeline.key)
         case = self.cases.get(name) or Case()
         kept, anomaly = step(life, case, subject(timeline.key), finding, now_ms)

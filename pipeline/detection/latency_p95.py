@@ -6,10 +6,12 @@ only be repeated: the engine keeps a feature back while a provider that it uses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from statistics import median
+from typing import Annotated
 
-from pipeline.detection.rule import Finding, Life
+from msgspec import Meta
+
+from pipeline.detection.rule import Count, Finding, NotNegative, Ratio, Recipe
 from pipeline.windows import sketch
 from pipeline.windows.keys import subject
 from pipeline.windows.timeline import Timeline
@@ -19,12 +21,10 @@ from schemas.anomaly import Severity, Span, SuggestedControl
 P95 = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyP95:
+class LatencyP95(Recipe, frozen=True, kw_only=True):
     """The recipe.
 
     Attributes:
-        life: Tier and times.
         ratio: p95 over its baseline, at least.
         clear: An open finding is over below this ratio.
         minutes: For how long. With few calls a longer stretch shows what a short one cannot, so several are tried. The
@@ -37,16 +37,19 @@ class LatencyP95:
         warm_up_calls: Calls in all baseline hours, at least.
     """
 
-    life: Life = field(default=Life("latency.p95", 1, clear_ms=900_000))
-    ratio: float = 2.0
-    clear: float = 1.5
-    minutes: tuple[int, ...] = (15, 30, 60)
-    least_calls: int = 15
-    least_slow: int = 3
-    least_excess_ms: float = 100.0
-    baseline_hours: int = 24
-    hour_calls: int = 30
-    warm_up_calls: int = 60
+    rule = "latency.p95"
+    tier = 1
+
+    clear_minutes: NotNegative = 15.0
+    ratio: Ratio = 2.0
+    clear: Ratio = 1.5
+    minutes: Annotated[tuple[int, ...], Meta(min_length=1)] = (15, 30, 60)
+    least_calls: Count = 15
+    least_slow: Count = 3
+    least_excess_ms: NotNegative = 100.0
+    baseline_hours: Annotated[int, Meta(ge=1, le=24)] = 24
+    hour_calls: Count = 30
+    warm_up_calls: Count = 60
 
     def evaluate(
         self, timeline: Timeline, minute: int, ring_start: int, firing: bool, memory: dict[str, float]

@@ -41,9 +41,11 @@ class Case(msgspec.Struct):
         return self.state == "open"
 
 
-def identity(rule: str, subject: dict[str, str], window_start_ms: int) -> str:
-    """32 hexadecimal digits that name a finding."""
+def identity(rule: str, subject: dict[str, str], window_start_ms: int, *, shadow: bool = False) -> str:
+    """32 hexadecimal digits that name a finding; one in shadow is another than one that is told."""
     parts = [rule, str(window_start_ms), *(f"{name}={subject[name]}" for name in sorted(subject))]
+    if shadow:
+        parts.append("shadow")
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -55,6 +57,9 @@ def step(
     Returns:
         The case, None when there is nothing to remember of it, and the revision to publish, if any.
     """
+    if case.last is not None and case.last.shadow != life.shadow:
+        # What was said in shadow was told to nobody, so it must be said anew; and the other way round.
+        return None, close(case, now_ms, "its rule was moved into or out of shadow") if case.firing else None
     if finding is not None:
         return _found(life, case, subject, finding, now_ms)
     if case.state == "open":
@@ -131,7 +136,7 @@ def _anomaly(
     severity: Severity,
 ) -> Anomaly:
     return Anomaly(
-        id=identity(life.rule, subject, finding.window.start) if before is None else before.id,
+        id=(identity(life.rule, subject, finding.window.start, shadow=life.shadow) if before is None else before.id),
         rule=life.rule,
         tier=life.tier,
         severity=severity,
@@ -151,4 +156,5 @@ def _anomaly(
         detected_at=now_ms,
         suggested_control=finding.suggested_control,
         details=finding.details,
+        shadow=life.shadow,
     )

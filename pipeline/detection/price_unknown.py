@@ -5,28 +5,27 @@ One finding a model. Pure: see `rule`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from pipeline.detection.rule import Finding, Life
+from pipeline.detection.rule import Count, Finding, NotNegative, Positive, Recipe
 from pipeline.windows.keys import subject
 from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
 
 
-@dataclass(frozen=True, slots=True)
-class PriceUnknown:
-    """The recipe.
+class PriceUnknown(Recipe, frozen=True, kw_only=True):
+    """The recipe. It is over after a day in which no call was without a price.
 
     Attributes:
-        life: Tier and times; it is over after a day in which no call was without a price.
-        least_calls: Calls without a price within the hour, at least.
+        least_calls: Calls without a price within the minute, at least.
     """
 
-    life: Life = field(
-        default=Life("price.unknown", 2, clear_ms=24 * 3_600_000, rejoin_ms=7 * 86_400_000, longest_ms=30 * 86_400_000)
-    )
-    least_calls: int = 1
+    rule = "price.unknown"
+    tier = 2
+
+    clear_minutes: NotNegative = 1_440.0
+    rejoin_minutes: NotNegative = 7 * 1_440.0
+    longest_hours: Positive = 720.0
+    least_calls: Count = 1
 
     def evaluate(self, timeline: Timeline, minute: int) -> Finding | None:
         """Judge the minute `minute`."""

@@ -5,14 +5,32 @@
 `firing` tells the rule that its finding for this subject is open, so that it applies the lower bound of its hysteresis;
 `memory` is what the rule froze when it opened. A rule has no clock, no log and no identity: `lifecycle` turns findings
 into anomalies.
+
+A recipe is what can be set of a rule, and nothing else: its fields are the keys of its table in the rules file, their
+defaults are the rule in force where no file says otherwise. A rule is one file with one recipe, and one line in
+`registry`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Meta
 
 from schemas.anomaly import Severity, Span, SuggestedControl
+
+Tier = Literal[1, 2, 3]
+
+MINUTE_MS: Final = 60_000
+
+# What fields of recipes may be; the reasons that a rules file is refused with come from here.
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Ratio = Annotated[float, Meta(gt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +84,62 @@ class Life:
         rejoin_ms: A finding that comes back this soon after its resolution is the same one.
         grow: An open finding is published again when its ratio has grown by this factor.
         longest_ms: After this the finding is resolved as the new normal.
+        shadow: Findings are recorded, and nobody is told.
     """
 
     rule: str
-    tier: Literal[1, 2, 3]
+    tier: Tier
     hold_ms: int = 0
     pause_ms: int = 360_000
     clear_ms: int = 600_000
     rejoin_ms: int = 1_800_000
     grow: float = 1.5
     longest_ms: int = 24 * 3_600_000
+    shadow: bool = False
 
     @property
     def runbook(self) -> str:
         """Where the rule's page is."""
         return f"docs/runbooks/{self.rule}.md"
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every rule can be told. A rule's own recipe adds its bounds.
+
+    Attributes:
+        enabled: Whether the rule is asked at all.
+        shadow: Findings are recorded and can be seen, and nobody is told.
+        hold_minutes: How long a finding must stand before it is opened.
+        pause_minutes: A finding that is gone for less than this meanwhile still stands.
+        clear_minutes: How long it must be gone before it is resolved.
+        rejoin_minutes: A finding that comes back this soon after its resolution is the same one.
+        grow: An open finding is published again when its ratio has grown by this factor.
+        longest_hours: After this the finding is resolved as the new normal.
+    """
+
+    rule: ClassVar[str]
+    tier: ClassVar[Tier]
+
+    enabled: bool = True
+    shadow: bool = False
+    hold_minutes: NotNegative = 0.0
+    pause_minutes: NotNegative = 6.0
+    clear_minutes: NotNegative = 10.0
+    rejoin_minutes: NotNegative = 30.0
+    grow: Ratio = 1.5
+    longest_hours: Positive = 24.0
+
+    @property
+    def life(self) -> Life:
+        """How its findings become anomalies."""
+        return Life(
+            self.rule,
+            self.tier,
+            hold_ms=round(self.hold_minutes * MINUTE_MS),
+            pause_ms=round(self.pause_minutes * MINUTE_MS),
+            clear_ms=round(self.clear_minutes * MINUTE_MS),
+            rejoin_ms=round(self.rejoin_minutes * MINUTE_MS),
+            grow=self.grow,
+            longest_ms=round(self.longest_hours * 60 * MINUTE_MS),
+            shadow=self.shadow,
+        )

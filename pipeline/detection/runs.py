@@ -34,7 +34,7 @@ from schemas.fact import Fact
 
 LONGEST: Final = 6
 REMEMBERED: Final = 24
-NEAR_REMEMBERED: Final = 10
+NEAR_REMEMBERED: Final = 9
 EVIDENCE: Final = 5
 # Steps of which it is remembered whether they were new.
 NOVELTY: Final = 32
@@ -86,7 +86,7 @@ class Run(msgspec.Struct, gc=False):
         near: The same for steps that are near.
         up: For each length, which numbers have risen while it was near; see `nearness.moved`.
         down: Which have fallen.
-        moves: How often, four bits a number, at most MOVES.
+        moves: How often again after the first time, two bits a number, at most MOVES - 1.
         evidence: Source offsets of the newest calls.
         pending: Question whose answer has not come yet; empty for none.
         strict: The last REMEMBERED steps, newest last.
@@ -114,11 +114,15 @@ class Run(msgspec.Struct, gc=False):
     context: int = 0
     context_then: int = 0
     epoch: int = 0
+    checked: int = 0
+    fresh: int = 0
     errors: int = 0
     human: int = 0
     weak: int = 0
     other: int = 0
     busy_ms: int = 0
+    steps: int = 0
+    unprompted: int = 0
     exact: list[int] = msgspec.field(default_factory=lambda: [0] * LONGEST)
     near: list[int] = msgspec.field(default_factory=lambda: [0] * LONGEST)
     up: list[int] = msgspec.field(default_factory=lambda: [0] * LONGEST)
@@ -130,10 +134,6 @@ class Run(msgspec.Struct, gc=False):
     records: bytes = b""
     levels: bytes = b""
     vocabulary: list[int] = msgspec.field(default_factory=list)
-    checked: int = 0
-    fresh: int = 0
-    steps: int = 0
-    unprompted: int = 0
 
 
 class Circle(msgspec.Struct, frozen=True, gc=False):
@@ -191,7 +191,7 @@ def _count(run: Run, fact: Fact) -> None:
     run.calls = min(_MOST, run.calls + 1)
     run.cost += cost
     run.tokens = min(_MOST, run.tokens + tokens)
-    if not run.stretch_ms <= fact.event_ms < run.stretch_ms + STRETCH_MS:
+    if fact.event_ms >= run.stretch_ms + STRETCH_MS:
         run.stretch_ms, run.stretch_cost, run.stretch_tokens, run.stretch_calls = fact.event_ms, 0, 0, 0
     run.stretch_cost = min(_MOST, run.stretch_cost + cost // 1_000)
     run.stretch_tokens = min(_MOST, run.stretch_tokens + tokens)
@@ -291,9 +291,9 @@ def _repeat(run: Run, step: Step, likes: list[Likeness]) -> None:
         if like.grade < SAME:
             end = len(run.levels) - place * TRENDS.size
             up, down = moved(step, run.levels[end - TRENDS.size : end])
+            run.moves[place] = _moved_again(run.moves[place], (up | down) & (run.up[place] | run.down[place]))
             run.up[place] |= up
             run.down[place] |= down
-            run.moves[place] = _moved_again(run.moves[place], up | down)
             run.weak |= bit if like.grade == WEAK else 0
             run.other |= 0 if like.same_answer else bit
 
@@ -336,10 +336,10 @@ def _is_listed(run: Run, step: Step) -> bool:
     )
 
 
-def _moved_again(moves: int, moved_now: int) -> int:
+def _moved_again(moves: int, moved_again: int) -> int:
     for number in range(2 * LEVELS):
-        if moved_now >> number & 1 and (moves >> 4 * number & 15) < MOVES:
-            moves += 1 << 4 * number
+        if moved_again >> number & 1 and (moves >> 2 * number & 3) < MOVES - 1:
+            moves += 1 << 2 * number
     return moves
 
 
@@ -353,7 +353,7 @@ def _getting_on(run: Run) -> int:
         one_way = run.up[place] ^ run.down[place]
         if one_way and run.near[place] >= MOVES:
             moves = run.moves[place]
-            steady = sum(1 << one for one in range(2 * LEVELS) if one_way >> one & 1 and moves >> 4 * one & 15 == MOVES)
+            steady = sum(1 << one for one in range(2 * LEVELS) if one_way >> one & 1 and moves >> 2 * one & 3 == MOVES - 1)
             if steady & ~_QUESTION_LEVELS or (steady and run.other >> place & 1):
                 found |= 1 << place
     return found

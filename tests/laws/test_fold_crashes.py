@@ -13,25 +13,30 @@ import msgspec
 import pytest
 
 from pipeline.audit.positions import Mark
-from pipeline.detection.cost_spike import Bound, CostSpike
 from pipeline.detection.judging import Judge, JudgeState
 from pipeline.detection.loops import LoopWatch, WatchState
-from pipeline.detection.recipes import Rules
 from pipeline.windows.partials import FoldState, PartialFold
 from pipeline.windows.rolling import Store
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact, Loop
 from schemas.partial import Key, Partials
-from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, partials, read
+from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, always, partials, read
 
 SEEDS = range(8)
 PARTITIONS = 2
 START = MIDNIGHT_MS + 9 * HOUR_MS
 
 # Quick to speak, so that a few hours of sparse facts hold findings of every kind.
-HASTY = Rules(
-    cost=CostSpike(per_call=Bound(60, 1.5, 0.5), warm_up_hours=1, least_calls=5, least_excess_usd=0.001),
-    feature_cost=CostSpike(per_call=Bound(60, 1.5, 0.5), warm_up_hours=1, least_calls=5, least_excess_usd=0.001),
+HASTY = always(
+    """
+    ["cost.spike"]
+    per_call = {minutes = 60, ratio = 1.5, surprise = 0.5}
+    warm_up_hours = 1
+    least_calls = 5
+    least_excess_usd = 0.001
+    ["cost.spike".feature]
+    hold_minutes = 0
+    """
 )
 
 

@@ -144,7 +144,7 @@ def test_a_tool_that_fails_each_time_in_nearly_the_same_way_is_found(runs: Runs)
     attempts = (
         Loop(actions=(f"a{n}.near",), results=(f"r{n}.near",), own_results=True, tool_errors=1) for n in range(30)
     )
-    assert runs.steps(attempts) == RULE.errors
+    assert runs.steps(attempts) == RULE.near_errors
 
 
 def test_a_loop_that_goes_on_or_becomes_expensive_is_escalated(runs: Runs) -> None:

@@ -1,7 +1,8 @@
 """Invented agents, looping and honest, for `bench detection` (b): nothing was chosen by what is found in them.
 
-Honest runs do what looks like a loop from far: they poll, page, work through lists, retry with patience, read again what
-they have changed, talk to people who repeat themselves, and write long texts piece by piece. Calls come in the shapes that
+Honest runs do what looks like a loop from far: they poll, page, work through lists, retry with patience, read again
+what they have changed, talk to people who repeat themselves, and write long texts piece by piece. Calls come in the
+shapes that
 applications send: with the whole history, with the last message only, or with results beside the calls.
 """
 
@@ -19,15 +20,16 @@ from bench.loops_material import NOON_MS, Call, Case, prose
 from schemas.event import Event
 
 _NOUNS: Final = (
-    "invoice parcel warehouse customer ticket server database branch commit module function parser schema index cache queue "
-    "report forecast budget supplier contract shipment refund patient appointment prescription recipe garden bicycle museum "
-    "painting river mountain island harbour festival orchestra novel chapter character detective lighthouse engine battery "
-    "sensor voltage turbine satellite telescope experiment hypothesis sample enzyme protein climate glacier forest beetle "
-    "falcon whale harvest vineyard bakery kitchen blanket candle mirror staircase chimney corridor balcony fountain"
+    "invoice parcel warehouse customer ticket server database branch commit module function parser schema index cache "
+    "queue report forecast budget supplier contract shipment refund patient appointment prescription recipe garden "
+    "bicycle museum painting river mountain island harbour festival orchestra novel chapter character detective "
+    "lighthouse engine battery sensor voltage turbine satellite telescope experiment hypothesis sample enzyme protein "
+    "climate glacier forest beetle falcon whale harvest vineyard bakery kitchen blanket candle mirror staircase "
+    "chimney corridor balcony fountain"
 ).split()
 _ADJECTIVES: Final = (
-    "late broken heavy recent annual fragile narrow quiet ancient modern remote seasonal electric hidden wooden northern "
-    "curious reliable expensive minor urgent partial digital coastal bitter golden crowded"
+    "late broken heavy recent annual fragile narrow quiet ancient modern remote seasonal electric hidden wooden "
+    "northern curious reliable expensive minor urgent partial digital coastal bitter golden crowded"
 ).split()
 _CITIES: Final = (
     "Lisbon Oslo Kyoto Quito Tunis Perth Leipzig Ghent Turin Cork Bergen Malmo Porto Graz Basel Aarhus".split()
@@ -37,7 +39,8 @@ _NAMES: Final = (
 )
 
 LOOPING: Final = (
-    "stuck_same", "stuck_round", "stuck_reworded", "stuck_ids", "stuck_errors", "stuck_retries", "stuck_agents", "stuck_plans",
+    "stuck_same", "stuck_round", "stuck_reworded", "stuck_ids", "stuck_errors", "stuck_retries", "stuck_agents",
+    "stuck_plans",
 )  # fmt: skip
 HONEST: Final = (
     "poller", "pages", "list", "bulk", "patient_retries", "chat", "editing", "testing", "long_text", "crawl", "figures",
@@ -158,8 +161,9 @@ def _stuck_reworded(agent: _Agent, dice: Random) -> None:
     noun, city = dice.choice(_NOUNS), dice.choice(_CITIES)
     result = {"results": [{"title": agent.sentence(), "snippet": agent.text(2)} for _ in range(dice.randint(1, 3))]}
     frames = (
-        "{a} {n} in {c}", "where is the {a} {n} of {c}", "{c} {n} {a} overview", "information about the {n} near {c} ({a})",
-        "{n} {c} {a} official page", "best source on {a} {n} for {c}", "{a} {n}, {c}: facts and figures",
+        "{a} {n} in {c}", "where is the {a} {n} of {c}", "{c} {n} {a} overview",
+        "information about the {n} near {c} ({a})", "{n} {c} {a} official page", "best source on {a} {n} for {c}",
+        "{a} {n}, {c}: facts and figures",
     )  # fmt: skip
     adjective = dice.choice(_ADJECTIVES)
     for _ in range(16):

@@ -115,7 +115,7 @@ def prose() -> tuple[tuple[str, ...], ...]:
 
 def calls_of(name: str, messages: Sequence[Message], step_ms: int = STEP_MS) -> list[Call]:
     """A run's calls: each message of the model, with all before it as input."""
-    found = []
+    found: list[Call] = []
     for place, message in enumerate(messages):
         if message["role"] == "assistant":
             found.append(_call(name, len(found), list(messages[:place]), message, step_ms))

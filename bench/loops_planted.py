@@ -1,8 +1,8 @@
 """Loops of four kinds planted into real runs, made of the runs' own steps; what is planted is written down with it.
 
-exact: one step with its answer again and again. cycle: two to four steps in turn. near: one step, with what is volatile in
-it changed, or said in other words. no_progress: known steps in a new order, thinking aloud, or other questions that all
-bring the same nothing, while the context grows. A step is a message of the model with what answers it.
+exact: one step with its answer again and again. cycle: two to four steps in turn. near: one step, with what is volatile
+in it changed, or said in other words. no_progress: known steps in a new order, thinking aloud, or other questions that
+all bring the same nothing, while the context grows. A step is a message of the model with what answers it.
 """
 
 from __future__ import annotations
@@ -76,9 +76,20 @@ def _volatile(step: Step, times: int, dice: Random) -> list[Step]:
     """The same step, each time with other identifiers, numbers and paths."""
     # Some agents only add what is volatile; others ask with other numbers and get them back.
     share, noise = dice.choice(((0.0, 0.0), (0.0, 0.3), (1.0, 0.0), (1.0, 0.3)))
+    if _is_sum(step):
+        # Other numbers make another sum, and its result is news.
+        share = noise = 0.0
     fields = dice.sample(_FIELDS, dice.randint(1, 3))
-    makers = [dice.choice((identifier, identifier, path, moment)) for _ in fields]
+    kinds: tuple[Callable[[Random], Any], ...] = (identifier, identifier, path, moment)
+    makers = [dice.choice(kinds) for _ in fields]
     return [_one_volatile(step, share, noise, fields, makers, dice) for _ in range(times)]
+
+
+def _is_sum(step: Step) -> bool:
+    """Whether a step asks for nothing but numbers."""
+    calls = step[0].get("tool_calls") or []
+    values = [str(value) for call in calls for value in json.loads(call["function"]["arguments"]).values()]
+    return bool(values) and not any(one.isalpha() for value in values for one in value)
 
 
 def _one_volatile(

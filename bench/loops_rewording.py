@@ -1,7 +1,7 @@
 """Says a text again in other words, and changes what is volatile in it, for planted near-duplicates.
 
-Shares nothing with `pipeline.detection`: no pattern, no list. Words are exchanged by groups of like meaning, sentences get
-other openings and orders, identifiers and numbers are drawn anew in a dozen shapes that systems really use.
+Shares nothing with `pipeline.detection`: no pattern, no list. Words are exchanged by groups of like meaning, sentences
+get other openings and orders, identifiers and numbers are drawn anew in a dozen shapes that systems really use.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from typing import Any, Final
 _GROUPS: Final = [
     group.split("/")
     for group in (
-        "search for/look for/look up/try to find/hunt for|search/look/seek|find/locate/discover|check/verify/look at/inspect|"
-        "reservation/booking|flight/trip|flights/trips|provide/give/share/tell me|details/information/particulars/data|"
-        "please/kindly|could you/can you/would you/might you|i will/i'll/i am going to/let me/i shall|now/next/at this point|"
-        "help/assist|change/modify/alter/adjust|cancel/call off/drop|confirm/approve/agree to|proceed/go ahead/continue|"
-        "available/open/free/on offer|cost/price/fare|total/sum/overall amount|pay/settle/cover|account/profile|"
-        "sorry/afraid/regretful|unfortunately/regrettably/sadly|however/but/yet|because/since/as|need/require/want|"
-        "try/attempt|again/once more/another time|show/display/list|get/retrieve/obtain/fetch|update/refresh/revise|"
-        "issue/problem/trouble|quick/fast/short|thank you/thanks/many thanks|understand/see/get it|also/too/as well|"
-        "instead/rather|next/following|current/present/existing|first/to begin with|then/after that|think/believe|"
-        "option/choice/possibility|options/choices/possibilities|user/customer/client|id/identifier|number/figure|"
-        "today/this day|soon/shortly|make sure/ensure/be certain|seems/appears/looks|result/outcome/finding|results/outcomes/"
-        "findings|page/site/document|website/web page/site|click on/open/follow|visit/go to/open|collect/gather/bring together|"
-        "list/enumeration/overview|address/location|near/close to/around|within/inside of|determine/work out/establish|"
-        "answer/reply/response|question/query/request|task/job/assignment|correct/right/accurate|wrong/mistaken/incorrect|"
-        "policy/rule/guideline|allowed/permitted|refund/reimbursement|insurance/cover|passenger/traveller|baggage/luggage|"
+        "search for/look for/look up/try to find/hunt for|search/look/seek|find/locate/discover|"
+        "check/verify/look at/inspect|reservation/booking|flight/trip|flights/trips|provide/give/share/tell me|"
+        "details/information/particulars/data|please/kindly|could you/can you/would you/might you|"
+        "i will/i'll/i am going to/let me/i shall|now/next/at this point|help/assist|change/modify/alter/adjust|"
+        "cancel/call off/drop|confirm/approve/agree to|proceed/go ahead/continue|available/open/free/on offer|"
+        "cost/price/fare|total/sum/overall amount|pay/settle/cover|account/profile|sorry/afraid/regretful|"
+        "unfortunately/regrettably/sadly|however/but/yet|because/since/as|need/require/want|try/attempt|"
+        "again/once more/another time|show/display/list|get/retrieve/obtain/fetch|update/refresh/revise|"
+        "issue/problem/trouble|quick/fast/short|thank you/thanks/many thanks|understand/see/get it|"
+        "also/too/as well|instead/rather|next/following|current/present/existing|first/to begin with|"
+        "then/after that|think/believe|option/choice/possibility|options/choices/possibilities|"
+        "user/customer/client|id/identifier|number/figure|today/this day|soon/shortly|"
+        "make sure/ensure/be certain|seems/appears/looks|result/outcome/finding|results/outcomes/findings|"
+        "page/site/document|website/web page/site|click on/open/follow|visit/go to/open|"
+        "collect/gather/bring together|list/enumeration/overview|address/location|near/close to/around|"
+        "within/inside of|determine/work out/establish|answer/reply/response|question/query/request|"
+        "task/job/assignment|correct/right/accurate|wrong/mistaken/incorrect|policy/rule/guideline|"
+        "allowed/permitted|refund/reimbursement|insurance/cover|passenger/traveller|baggage/luggage|"
         "departure/start|arrival/landing|direct/nonstop|morning/early hours|evening/late hours"
     ).split("|")
 ]
@@ -75,7 +78,8 @@ def identifier(dice: Random) -> str:
 
     kind = dice.randrange(11)
     if kind == 0:
-        return f"{some(hexadecimal, 8)}-{some(hexadecimal, 4)}-4{some(hexadecimal, 3)}-a{some(hexadecimal, 3)}-{some(hexadecimal, 12)}"
+        parts = [some(hexadecimal, count) for count in (8, 4, 3, 3, 12)]
+        return "{}-{}-4{}-a{}-{}".format(*parts)
     return (
         some("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 26),  # ULID
         some(letters + digits + "_-", 20) + some(digits, 1),  # nanoid

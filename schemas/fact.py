@@ -20,21 +20,23 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc
     """What a text is like, for near repeats: numbers and keyed bits, from which no text can be read.
 
     Attributes:
-        sketch: 128 bits as hexadecimal digits; texts that share most of their words differ in few of them
-            (`pipeline.detection.words`). Empty when there are no words.
+        high: Texts that share most of their words differ in few of these 64 bits (`pipeline.detection.words`); 0 where
+            there are no words.
+        low: 32 bits more.
         words: How many different words of content it has, at most 127.
         numbers: How many numbers, identifiers and paths, at most 127.
         levels: Its first numbers, each shifted by a secret of the tenant and modulo 65,536: of two of them only the
             difference means something, so that a counter that gets on can be seen.
         tag: 16 keyed bits of the names of the tools.
-        told: Keyed bits of the identifiers in it that the model had been told before, one of 32 bits for each: which item
-            of a list it is about. 0 where it names none.
+        told: Keyed bits of the identifiers in it that the model had been told before, one of 32 bits for each: which
+            item of a list it is about. 0 where it names none.
         made_up: Whether it holds identifiers of which the model had been told none, although the input shows what it
             was told.
         writes: Whether a tool changes something, by its name.
     """
 
-    sketch: str = ""
+    high: int = 0
+    low: int = 0
     words: int = 0
     numbers: int = 0
     levels: tuple[int, ...] = ()
@@ -65,7 +67,7 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         tail_shape: Of the last message of the input; only where no tools are used.
         tail_role: Who said that message: `user`, `assistant` or `other`; only where no tools are used.
         answer_words: Keyed hashes of some words of the results, or of the output where no tools are used: the smallest
-            of all, so that those of many answers show how many of their words are new; 4 hexadecimal digits each.
+            of all, so that those of many answers show how many of their words are new; 16 bits each.
     """
 
     actions: tuple[str, ...] = ()
@@ -82,7 +84,7 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     output_shape: Shape | None = None
     tail_shape: Shape | None = None
     tail_role: Literal["", "user", "assistant", "other"] = ""
-    answer_words: str = ""
+    answer_words: tuple[int, ...] = ()
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="schema", tag="tokentrail.fact.v1"):

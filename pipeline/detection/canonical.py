@@ -1,8 +1,9 @@
-"""What is compared exactly: a value without what changes in every round and means nothing. Pure; gives text, keeps none.
+"""What is compared exactly: a value without what changes in every round and means nothing. Pure; keeps no text.
 
 Replaced are request ids, UUIDs, time stamps, hexadecimal digests, epochs and attempt counters. Bare numbers and dates
-stay: page 3 is not page 2. In a tool's *arguments* an identifier can be what is asked for. It stays when it stands under
-a name that says so (`id`, `order_id`, `sha`), or when the model was told it before: by a person, or by a tool's result.
+stay: page 3 is not page 2. In a tool's *arguments* an identifier can be what is asked for. It stays when it stands
+under a name that says so (`id`, `order_id`, `sha`), or when the model was told it before: by a person, or by a tool's
+result.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ import msgspec
 
 from pipeline.detection.canonical import MAX_TEXT_CHARS, arguments, canonical, result
 from pipeline.detection.messages import answered, calls_in, messages_of, role_of, said, told
-from pipeline.detection.words import sample
 from pipeline.detection.shapes import Looked, look, name_bits, tag, writes
+from pipeline.detection.words import sample
 from schemas.event import Event, ToolCall
 from schemas.fact import Loop, Shape
 
@@ -79,7 +79,7 @@ def loop_marks(event: Event, key: bytes) -> Loop | None:
         output_shape=output_shape,
         tail_shape=tail_shape,
         tail_role=role_of(messages) if tail_shape is not None else "",
-        answer_words="".join(f"{one:04x}" for one in sample(words or said_words, marks.key)),
+        answer_words=sample(words or said_words, marks.key),
     )
 
 
@@ -104,7 +104,7 @@ class _Marks:
         if not shaped:
             return marks, None
         whole = looked[0] if len(looked) == 1 else look([value for _, _, value in settled], self.key)
-        names = [name for _, text, _ in settled for name in _NAMED.findall(text)][:MOST_TOLD]
+        names = [name for _, text, _ in settled for name in _NAMED.findall(text) if _names_one(name)][:MOST_TOLD]
         told_names = told_of(messages, names) if names else set[str]()
         shape = msgspec.structs.replace(
             whole.shape,
@@ -142,6 +142,11 @@ class _Marks:
         strict = blake2b(kind + b"\x1f" + _bytes(text), digest_size=8, key=self.key)
         loosely = blake2b(kind + b"\x1e" + _bytes(loose), digest_size=4, key=self.key)
         return f"{strict.hexdigest()}.{loosely.hexdigest()}"
+
+
+def _names_one(name: str) -> bool:
+    """Whether it can name one of many: a year or a small number stands in every text."""
+    return len(name) > 4 or not name.isdigit()
 
 
 def told_of(messages: Sequence[Any], names: Iterable[str]) -> set[str]:

@@ -11,14 +11,17 @@ from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
+from pipeline.detection.news import ENOUGH
 from pipeline.detection.rule import MINUTE_MS, Finding, NotNegative, Ratio, Recipe, Share
-from pipeline.detection.runs import ENOUGH, Circle, Run
+from pipeline.detection.run import Run, evidence
+from pipeline.detection.runs import Circle
 from pipeline.detection.steps import BLIND, ERROR, FAILED, NAMES, TEXT, TOOL
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
 
 Rounds = Annotated[int, Meta(ge=2)]
+NearRounds = Annotated[int, Meta(ge=3)]
 
 
 class Seen(NamedTuple):
@@ -66,8 +69,8 @@ class LoopRunaway(Recipe, frozen=True, kw_only=True):
     rejoin_minutes: NotNegative = 360.0
     grow: Ratio = 2.0
     rounds: Rounds = 4
-    near: Rounds = 7
-    weak: Rounds = 8
+    near: NearRounds = 7
+    weak: NearRounds = 8
     blind: Rounds = 10
     failed: Rounds = 8
     near_errors: Rounds = 8
@@ -117,9 +120,9 @@ class LoopRunaway(Recipe, frozen=True, kw_only=True):
         nearly = self._nearly(circle, max(circle.near, circle.alike), bound, "near")
         if nearly is not None:
             return nearly
-        if kind == TOOL and circle.again >= self.again:
+        if kind == TOOL and circle.again >= self.again * slower:
             done = "made the same step with the same result, with others between,"
-            return Seen("again", circle.again, self.again, 1, done)
+            return Seen("again", circle.again, self.again * slower, 1, done)
         return None if circle.patient else self._stalled(circle)
 
     def _nearly(self, circle: Circle, rounds: int, bound: int, how: str) -> Seen | None:
@@ -156,7 +159,9 @@ class LoopRunaway(Recipe, frozen=True, kw_only=True):
         severe = seen.rounds >= self.escalate_rounds and seen.how != "stalled"
         severity: Severity = "SEV1" if severe or cost >= self.escalate_usd else "SEV2"
         where = f"tenant {subject['tenant']}" + (f" feature {subject['feature']}" if "feature" in subject else "")
-        times = f": {seen.rounds}" if seen.how == "stalled" and seen.words.endswith("so far") else f" {seen.rounds} times"
+        times = (
+            f": {seen.rounds}" if seen.how == "stalled" and seen.words.endswith("so far") else f" {seen.rounds} times"
+        )
         return Finding(
             window=Span(run.began_ms, max(run.seen_ms, run.began_ms) + 1),
             observed=float(seen.rounds),
@@ -166,7 +171,7 @@ class LoopRunaway(Recipe, frozen=True, kw_only=True):
             severity=severity,
             why=f"A run of {where} {seen.words}{times}; {_price(run)}.",
             began_at=run.began_ms,
-            evidence=tuple(f"{run.epoch}/{partition}/{offset}" for offset in run.evidence),
+            evidence=evidence(run, partition),
             details={
                 "kind": NAMES[circle.step.kind],
                 "how": seen.how,
@@ -177,7 +182,9 @@ class LoopRunaway(Recipe, frozen=True, kw_only=True):
                 "calls": run.calls,
                 "usd_an_hour": round(cost * 3_600_000 / max(1_000, run.step_ms - run.began_ms), 4),
             },
-            suggested_control=SuggestedControl("switch", subject, f"stop this run: {seen.rounds} rounds without progress"),
+            suggested_control=SuggestedControl(
+                "switch", subject, f"stop this run: {seen.rounds} rounds without progress"
+            ),
         )
 
 

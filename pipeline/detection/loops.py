@@ -22,10 +22,10 @@ from pipeline.audit.positions import Mark
 from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.loop_runaway import LoopRunaway
 from pipeline.detection.loss_detected import LossDetected
-from pipeline.detection.packed import pack, seen_ms, unpack
 from pipeline.detection.rule import Finding
+from pipeline.detection.run import Run, pack, seen_ms, unpack
 from pipeline.detection.run_velocity import Peers, RunVelocity
-from pipeline.detection.runs import Run, observe
+from pipeline.detection.runs import observe
 from pipeline.detection.versions import Versions
 from pipeline.windows.watermark import MINUTE_MS
 from schemas.anomaly import Anomaly
@@ -66,6 +66,7 @@ class LoopWatch:
         self.mark = mark
         self.versions = versions or Versions()
         self._rules = self.versions.at(0)[1]
+        self._found: dict[str, tuple[LoopRunaway | None, RunVelocity | None]] = {}
         self.watermark = 0
         self.runs: OrderedDict[RunKey, bytes] = OrderedDict()
         self.cases: dict[CaseKey, Case] = {}
@@ -77,45 +78,64 @@ class LoopWatch:
         """Apply one fact; the anomalies it leads to. Duplicates and facts behind a hole are skipped."""
         if self.mark.offer(fact.position, fact.next_offset) != "apply":
             return []
-        self._rules = self.versions.at(fact.received_at)[1]
+        rules = self.versions.at(fact.received_at)[1]
+        if rules is not self._rules:
+            self._rules = rules
+            self._found.clear()
         if fact.type == "gap":
             loss = self._rules.find(LossDetected, "partition")
             page = None if loss is None else loss.evaluate(fact)
             return [] if page is None else [page]
         if fact.backfill or fact.type not in ("call", "tick"):
             return []
-        found = self._advance(fact.event_ms)
+        at_ms = fact.event_ms
+        found = self._advance(at_ms) if at_ms > self.watermark else []
         if fact.type == "call" and (fact.run or fact.session):
-            found += self._call(run_key(fact), fact)
+            found += self._call(run_key(fact), fact, at_ms)
         return found
 
-    def _call(self, key: RunKey, fact: Fact) -> list[Anomaly]:
+    def _call(self, key: RunKey, fact: Fact, at_ms: int) -> list[Anomaly]:
         held = self.runs.get(key)
         found: list[Anomaly] = []
         if held is None:
-            run = Run(stretch_ms=fact.event_ms)
+            run = Run(stretch_ms=at_ms)
             if len(self.runs) >= self._max_runs:
                 found = self._forget(next(iter(self.runs)))
         else:
             run = unpack(held)
         run.seen_ms = self.watermark
-        before = run.stretch_ms, run.stretch_cost, run.stretch_tokens
-        circles = observe(run, fact)
-        if run.stretch_ms != before[0]:
-            self._peers(fact).add(before[1], before[2])
+        stretch = run.stretch_ms, run.stretch_cost, run.stretch_tokens
+        circles = observe(run, fact, at_ms)
+        if run.stretch_ms != stretch[0]:
+            self._peers(fact).add(stretch[1], stretch[2])
         self.runs[key] = pack(run)
-        self.runs.move_to_end(key)
-        loops = self._rules.find(LoopRunaway, "run", fact.tenant)
+        if held is not None:
+            self.runs.move_to_end(key)
+        loops, velocity = self._recipes(fact.tenant)
+        partition = fact.position.partition
         if circles:
             subject = self._subject((LoopRunaway.rule, key), fact)
-            finding = None if loops is None else loops.evaluate(run, circles, subject, fact.position.partition)
+            finding = None if loops is None else loops.evaluate(run, circles, subject, partition)
             found += self._judged((LoopRunaway.rule, key), subject, finding)
-        velocity = self._rules.find(RunVelocity, "run", fact.tenant)
-        if velocity is not None or self.cases:
-            subject = self._subject((RunVelocity.rule, key), fact)
+        elif self.cases and (LoopRunaway.rule, key) in self.cases:
+            found += self._judged((LoopRunaway.rule, key), {}, None)
+        fast = velocity is not None and velocity.is_fast(run)
+        name = (RunVelocity.rule, key)
+        if fast or (self.cases and name in self.cases):
+            subject = self._subject(name, fact)
             peers = self.peers.get((fact.tenant, fact.feature or ""))
-            finding = None if velocity is None else velocity.evaluate(run, peers, subject, fact.position.partition)
-            found += self._judged((RunVelocity.rule, key), subject, finding)
+            finding = velocity.evaluate(run, peers, subject, partition) if velocity is not None and fast else None
+            found += self._judged(name, subject, finding)
+        return found
+
+    def _recipes(self, tenant: str) -> tuple[LoopRunaway | None, RunVelocity | None]:
+        """The tenant's recipes by the rules in force, looked up once."""
+        found = self._found.get(tenant)
+        if found is None:
+            if len(self._found) >= MOST_PEERS:
+                self._found.clear()
+            rules = self._rules
+            found = self._found[tenant] = rules.find(LoopRunaway, "run", tenant), rules.find(RunVelocity, "run", tenant)
         return found
 
     def _peers(self, fact: Fact) -> Peers:
@@ -135,7 +155,11 @@ class LoopWatch:
 
     def _judged(self, key: CaseKey, subject: dict[str, str], finding: Finding | None) -> list[Anomaly]:
         case = self.cases.get(key)
-        return [] if finding is None and case is None else self._step(key, case or Case(), subject, finding)
+        if finding is None and case is None:
+            return []
+        if not subject and case is not None and case.last is not None:
+            subject = case.last.subject
+        return self._step(key, case or Case(), subject, finding)
 
     def _step(self, key: CaseKey, case: Case, subject: dict[str, str], finding: Finding | None) -> list[Anomaly]:
         life = self._rules.life(key[0], "run", subject["tenant"])
@@ -148,7 +172,7 @@ class LoopWatch:
 
     def _advance(self, event_ms: int) -> list[Anomaly]:
         """Once a minute of event time: what has been quiet is resolved, what is idle is forgotten."""
-        before, self.watermark = self.watermark, max(self.watermark, event_ms)
+        before, self.watermark = self.watermark, event_ms
         if before // MINUTE_MS == self.watermark // MINUTE_MS:
             return []
         found: list[Anomaly] = []
@@ -200,9 +224,16 @@ class LoopWatch:
 
 def run_key(fact: Fact) -> RunKey:
     """Which run a call belongs to: its run, else its session."""
-    kind, name = ("run", fact.run) if fact.run else ("session", fact.session)
-    data = f"{fact.tenant}\x1f{kind}\x1f{name}".encode()
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+    name = fact.run or fact.session or ""
+    try:
+        # A keyed hash of tenant, kind and name already.
+        return int(name[:16], 16) if len(name) == 32 else _hashed(fact.tenant, name)
+    except ValueError:
+        return _hashed(fact.tenant, name)
+
+
+def _hashed(tenant: str, name: str) -> RunKey:
+    return int.from_bytes(blake2b(f"{tenant}\x1f{name}".encode(), digest_size=8).digest(), "big")
 
 
 def _subject(fact: Fact) -> dict[str, str]:

@@ -8,24 +8,25 @@ numbers. Where numbers go one way only, `trends` sees progress.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
-from pipeline.detection.shapes import MODULUS
+import msgspec
+
+from pipeline.detection.shapes import LOW_BITS, MODULUS
 from pipeline.detection.steps import (
-    ANSWER_BITS,
     BLIND,
     ERROR,
     FAILED,
     LEVELS,
     MADE_UP,
-    QUESTION_BITS,
     STRICT,
     TEXT,
     WRITES,
     Step,
 )
-from pipeline.detection.words import likeness
+from pipeline.detection.words import BITS, cosine
 
 # Grades.
 NONE: Final = 0
@@ -35,6 +36,8 @@ SAME: Final = 3
 
 # A remembered step: see `remember`.
 RECORD: Final = Struct("<BHI3sQ3sQIBB")
+# How the records of steps begin that can be like one another: the same kind, with the same tools.
+HEAD: Final = 3
 TRENDS: Final = Struct(f"<{2 * LEVELS}H")
 
 
@@ -45,11 +48,13 @@ class Bounds(NamedTuple):
         question: Cosine of two questions' words.
         answer: Of two results' words.
         few: The same where one of them has few words, so that one word makes much.
-        said: Of two answers without tools, which are worded anew; and, by their words, of answers and messages together.
+        said: Of two answers without tools, which are worded anew; and, by their words, of answers and messages
+            together.
         some: Words of content that a question must have for its likeness to mean something.
         rich: Words of an answer that nobody gets twice by chance, to a question with other identifiers.
         talk: Words of an answer without tools.
-        asked_by_person: As `said`, where a person asks each time in other words.
+        unlike: Answers that are less like each other than this are not compared further.
+        said_to_others: As `said` on the average, where the messages are not the same exactly.
         enough: Words of question and answer together.
     """
 
@@ -60,11 +65,12 @@ class Bounds(NamedTuple):
     some: int = 3
     rich: int = 8
     talk: int = 4
-    asked_by_person: float = 0.62
+    unlike: float = 0.15
+    said_to_others: float = 0.62
     enough: int = 5
 
 
-class Likeness(NamedTuple):
+class Likeness(msgspec.Struct, frozen=True, gc=False):
     """How near two steps are.
 
     Attributes:
@@ -81,70 +87,87 @@ class Likeness(NamedTuple):
 
 
 BOUNDS: Final = Bounds()
+# Cosines by how many bits of two sketches differ.
+_ANSWERS: Final = tuple(cosine(count, BITS) for count in range(BITS + 1))
+_QUESTIONS: Final = tuple(cosine(count, BITS - LOW_BITS) for count in range(BITS - LOW_BITS + 1))
 UNLIKE: Final = Likeness(NONE, False, False)
-_EQUAL: Final = Likeness(SAME, True, True, 1.0)
+_HARDLY: Final = Likeness(WEAK, False, True)
+EQUAL: Final = Likeness(SAME, True, True, 1.0)
 
 
 def remember(step: Step) -> bytes:
     """A step as it is kept for comparison, beside `Step.strict`."""
     asked, came = step.question, step.answer
     return RECORD.pack(
-        step.kind, step.tag, step.told, asked.loose, asked.sketch, came.loose, came.sketch >> 32, came.sketch & 0xFFFF_FFFF,
+        step.kind, step.tag, step.told, asked.loose, asked.high, came.loose, came.high, came.low,
         asked.words, came.words,
     )  # fmt: skip
 
 
-def told_in(record: bytes) -> tuple[int, int]:
-    """`Step.tag` and `Step.told` of a remembered step."""
-    _, tag, told, *_ = RECORD.unpack(record)
-    return tag, told
+# How near a step is to another that is remembered with the same head, of which Step.question.strict with
+# Step.answer.strict, and the record, are kept. They are not the same exactly.
+Compare = Callable[[Step, bytes, bytes], Likeness]
 
 
-def compare(step: Step, strict: bytes, record: bytes, bounds: Bounds = BOUNDS) -> Likeness:
-    """How near a step is to a remembered one, of which `strict` and `record` are kept."""
-    kind, tag, told, a_loose, a_sketch, r_loose, r_high, r_low, a_words, r_words = RECORD.unpack(record)
-    if kind != step.kind or tag != step.tag:
-        return UNLIKE
+def comparing(kind: int) -> Compare | None:
+    """What compares steps of a kind; None where they are the same or have nothing in common."""
+    return _talk if kind == TEXT else None if kind == FAILED else _tools
+
+
+def _talk(step: Step, strict: bytes, record: bytes, bounds: Bounds = BOUNDS) -> Likeness:
+    _, _, _, a_loose, a_high, r_loose, r_high, r_low, a_words, r_words = RECORD.unpack(record)
     asked, came = step.question, step.answer
-    same_question, same_answer = asked.strict == strict[:STRICT], came.strict == strict[STRICT:]
-    if same_question and same_answer:
-        return _EQUAL
-    if kind == FAILED:
+    words = came.words
+    if words < bounds.talk:
         return UNLIKE
-    like_answer = 1.0 if same_answer or came.loose == r_loose else 0.0
+    same_answer = came.strict == strict[STRICT:]
+    if same_answer or came.loose == r_loose:
+        answer = 1.0
+    else:
+        answer = _ANSWERS[(came.high ^ r_high).bit_count() + (came.low ^ r_low).bit_count()] if r_words else 0.0
+        if answer < bounds.unlike:
+            return UNLIKE
+    if asked.strict == strict[:STRICT] or asked.loose == a_loose:
+        question = 1.0
+    else:
+        question = _QUESTIONS[(asked.high ^ a_high).bit_count()] if asked.words and a_words else 0.0
+    # A short message ("go on") may be said in any words, a long one says what it is about.
+    both = (asked.words * question + words * answer) / (asked.words + words)
+    grade = NEAR if both >= bounds.said <= answer else NONE
+    return Likeness(grade, same_answer, grade > NONE or (words >= bounds.rich and answer >= bounds.said), both)
+
+
+def _tools(step: Step, strict: bytes, record: bytes, bounds: Bounds = BOUNDS) -> Likeness:
+    _, _, told, a_loose, a_high, r_loose, r_high, r_low, a_words, r_words = RECORD.unpack(record)
+    asked, came = step.question, step.answer
+    same_answer = came.strict == strict[STRICT:]
+    like_answer = same_answer or came.loose == r_loose
     if not like_answer and came.words and r_words:
-        like_answer = likeness(came.sketch, r_high << 32 | r_low, ANSWER_BITS)
-    says_little = max(came.words, r_words) <= 2
-    least = bounds.answer if min(came.words, r_words) >= bounds.rich else bounds.few
-    if kind != TEXT and like_answer < least and not says_little:
+        least = bounds.answer if came.words >= bounds.rich <= r_words else bounds.few
+        like_answer = _ANSWERS[(came.high ^ r_high).bit_count() + (came.low ^ r_low).bit_count()] >= least
+    if not like_answer and (came.words > 2 or r_words > 2):
         return UNLIKE
     both_told = step.told & told
-    same_item = both_told in (step.told, told) and both_told != 0
-    other_item = not same_item and step.told != 0 and told != 0
-    like_question = 1.0 if same_question or same_item or asked.loose == a_loose else 0.0
-    if not like_question and asked.words and a_words:
-        like_question = likeness(asked.sketch, a_sketch, QUESTION_BITS)
-    if kind == TEXT:
-        # A short message ("go on") may be said in any words, a long one says what it is about.
-        both = (asked.words * like_question + came.words * like_answer) / (asked.words + came.words or 1)
-        grade = NEAR if came.words >= bounds.talk and min(both, like_answer) >= bounds.said else NONE
-        heard = grade > NONE or (came.words >= bounds.rich and like_answer >= bounds.said)
-        return Likeness(grade, same_answer, heard, both if came.words >= bounds.talk else 0.0)
-    if other_item:
+    same_item = both_told != 0 and (both_told == step.told or both_told == told)
+    if not same_item and step.told and told:
         return UNLIKE
-    if like_answer < least:
-        # To a long question nearly the same again.
-        is_long = min(asked.words, a_words) >= 2 * bounds.enough and like_question >= bounds.answer
-        return Likeness(WEAK, False, True) if is_long and not step.flags & WRITES else UNLIKE
-    about_the_same = like_question == 1.0 or (
-        like_question >= bounds.question and min(asked.words, a_words) >= bounds.some
-    )
-    grade = _tool(step, same_question or same_item, about_the_same, same_answer, bounds)
-    is_list = step.flags & WRITES or not (asked.words or same_item)
-    return Likeness(grade, same_answer, grade >= NEAR or (same_answer and not is_list))
+    same_item = same_item or asked.strict == strict[:STRICT]
+    if same_item or asked.loose == a_loose:
+        question = 1.0
+    else:
+        question = _QUESTIONS[(asked.high ^ a_high).bit_count()] if asked.words and a_words else 0.0
+    if not like_answer:
+        # Little came back to a long question that is nearly the same again, or to an identifier that was made up.
+        is_long = min(asked.words, a_words) >= 2 * bounds.enough and question >= bounds.answer
+        is_tried = step.flags & MADE_UP and (question == 1.0 or not (asked.words or a_words))
+        return _HARDLY if (is_long or is_tried) and not step.flags & WRITES else UNLIKE
+    about_the_same = question == 1.0 or (question >= bounds.question and min(asked.words, a_words) >= bounds.some)
+    grade = _grade(step, same_item, about_the_same, same_answer, bounds)
+    heard = grade >= NEAR or (same_answer and not step.flags & WRITES and (asked.words > 0 or same_item))
+    return Likeness(grade, same_answer, heard)
 
 
-def _tool(step: Step, same_item: bool, like_question: bool, same_answer: bool, bounds: Bounds) -> int:
+def _grade(step: Step, same_item: bool, like_question: bool, same_answer: bool, bounds: Bounds) -> int:
     asked, came, flags = step.question, step.answer, step.flags
     rich, enough = came.words >= bounds.rich, asked.words + came.words >= bounds.enough
     if asked.words == 0 and asked.numbers and not same_item:
@@ -168,19 +191,17 @@ def _tool(step: Step, same_item: bool, like_question: bool, same_answer: bool, b
     return WEAK if came.numbers > came.words and not same_answer else NEAR
 
 
-def trends(step: Step) -> bytes:
-    """The numbers of a step as they are kept for `moved`."""
-    return TRENDS.pack(*step.question.levels, *step.answer.levels)
-
-
 def moved(step: Step, levels: bytes) -> tuple[int, int]:
     """(numbers that rose, numbers that fell) against a remembered step; bits 0-3 the question's, 4-7 the answer's."""
     up = down = 0
-    for place, (new, old) in enumerate(
-        zip((*step.question.levels, *step.answer.levels), TRENDS.unpack(levels), strict=True)
-    ):
-        if new != old:
-            if (new - old) % MODULUS < MODULUS // 2:
+    new = step.question.levels + step.answer.levels
+    if new == levels:
+        return up, down
+    now, before = TRENDS.unpack(new), TRENDS.unpack(levels)
+    for place in range(2 * LEVELS):
+        change = (now[place] - before[place]) % MODULUS
+        if change:
+            if change < MODULUS // 2:
                 up |= 1 << place
             else:
                 down |= 1 << place

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.detection.rule import MINUTE_MS, Finding, NotNegative, Ratio, Recipe
-from pipeline.detection.runs import STRETCH_MS, Run
+from pipeline.detection.run import Run, evidence
+from pipeline.detection.runs import STRETCH_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
 # Powers of two of micro-dollars, and of tokens.
@@ -66,13 +67,17 @@ class RunVelocity(Recipe, frozen=True, kw_only=True):
     alone_tokens: Annotated[int, Meta(ge=0)] = 10_000_000
     escalate_usd: NotNegative = 25.0
 
+    def is_fast(self, run: Run) -> bool:
+        """Whether a run's present stretch is worth a look."""
+        return run.stretch_calls >= self.least_calls and (
+            run.stretch_cost >= self.least_usd * MICRO or run.stretch_tokens >= self.least_tokens
+        )
+
     def evaluate(self, run: Run, peers: Peers | None, subject: dict[str, str], partition: int = 0) -> Finding | None:
         """Judge a run's present stretch against its peers."""
-        if run.stretch_calls < self.least_calls:
+        if not self.is_fast(run):
             return None
         cost = run.stretch_cost / MICRO
-        if cost < self.least_usd and run.stretch_tokens < self.least_tokens:
-            return None
         known = peers if peers is not None and peers.count >= self.least_peers else None
         usual = _quantile(known.cost) / MICRO if known is not None else self.alone_usd / self.ratio
         if cost >= max(self.least_usd, self.ratio * usual):
@@ -83,7 +88,14 @@ class RunVelocity(Recipe, frozen=True, kw_only=True):
         return None
 
     def _finding(
-        self, run: Run, observed: float, usual: float, unit: str, has_peers: bool, subject: dict[str, str], partition: int
+        self,
+        run: Run,
+        observed: float,
+        usual: float,
+        unit: str,
+        has_peers: bool,
+        subject: dict[str, str],
+        partition: int,
     ) -> Finding:
         cost, minutes = run.stretch_cost / MICRO, max(1_000, run.step_ms - run.stretch_ms) / MINUTE_MS
         severity: Severity = "SEV1" if cost >= self.escalate_usd else "SEV2"
@@ -97,10 +109,10 @@ class RunVelocity(Recipe, frozen=True, kw_only=True):
             threshold=self.ratio * usual,
             unit=unit,
             severity=severity,
-            why=f"A run of {where} spent ${cost:,.2f} and {run.stretch_tokens:,} tokens with {run.stretch_calls} calls in "
-            f"{minutes:,.1f} minutes; {beside}.",
+            why=f"A run of {where} spent ${cost:,.2f} and {run.stretch_tokens:,} tokens with {run.stretch_calls} "
+            f"calls in {minutes:,.1f} minutes; {beside}.",
             began_at=run.stretch_ms,
-            evidence=tuple(f"{run.epoch}/{partition}/{offset}" for offset in run.evidence),
+            evidence=evidence(run, partition),
             details={"cost_usd": cost, "tokens": run.stretch_tokens, "calls": run.stretch_calls},
             suggested_control=SuggestedControl("switch", subject, "stop this run: it spends far faster than others"),
         )

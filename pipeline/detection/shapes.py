@@ -17,6 +17,8 @@ from schemas.event import ToolCall
 from schemas.fact import Shape
 
 LEVELS: Final = 4
+# Of a sketch: those of questions are compared without them.
+LOW_BITS: Final = 32
 # What a shape looks at of a JSON value, at most.
 MOST_VALUES: Final = 600
 MOST_CHARS: Final = 4_096
@@ -28,10 +30,10 @@ _KEY: Final = re.compile(r"([\"'])[\w .-]{1,64}\1\s{0,4}:")
 _NUMBER: Final = re.compile(r"(?<![\d.])\d{1,6}(?:\.\d{1,6})?(?![\d.]*\d)")
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _WRITING: Final = frozenset(
-    "add append apply approve archive assign book buy cancel charge close commit create delete deploy drop edit execute "
-    "grant insert install invite issue kill merge modify move notify order patch pay place post publish purchase "
-    "push put refund register reject remove rename replace reply reserve reset restart revoke save schedule send set "
-    "share start stop store submit terminate transfer update upload upsert write".split()
+    "add append apply approve archive assign book buy cancel charge close commit create delete deploy drop edit "
+    "execute grant insert install invite issue kill merge modify move notify order patch pay place post publish "
+    "purchase push put refund register reject remove rename replace reply reserve reset restart revoke save schedule "
+    "send set share start stop store submit terminate transfer update upload upsert write".split()
 )
 # `get_order` and `order_status` order nothing.
 _READING: Final = frozenset(
@@ -56,7 +58,8 @@ def look(value: Any, key: bytes) -> Looked:
     levels = _levels(numbers, texts, key)
     bits = sketch(words.content, key)
     shape = Shape(
-        f"{bits:032x}" if bits else "",
+        bits >> LOW_BITS,
+        bits & ((1 << LOW_BITS) - 1),
         len(words.content),
         min(MOST_WORDS, len(words.volatile) + len(numbers)),
         levels,

@@ -1,19 +1,20 @@
-"""From a fact to the steps of its run: what was asked, what came back. Pure; marks and shapes in, small fixed values out.
+"""From a fact to the steps of its run: what was asked, what came back. Pure; marks and shapes in, small values out.
 
 A step is a set of tool calls together with their results, or, where no tools are used, an answer together with the
-message it answers, or a call that failed. Results come with the call itself, or at the end of a later call's input: then
-they belong to the calls that the input shows before them, or, where it shows none, to the run's call before.
+message it answers, or a call that failed. Results come with the call itself, or at the end of a later call's input:
+then they belong to the calls that the input shows before them, or, where it shows none, to the run's call before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import blake2b
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from pipeline.detection.fingerprint import NAME_ONLY
-from pipeline.detection.words import SAMPLE
 from schemas.fact import Fact, Loop, Shape
 
 TOOL: Final = 1
@@ -30,39 +31,41 @@ MADE_UP: Final = 8  # asks for what nobody had named
 
 STRICT: Final = 3
 LOOSE: Final = 3
-QUESTION_BITS: Final = 64
-ANSWER_BITS: Final = 96
 LEVELS: Final = 4
 
 # What is kept of a question that waits for its answer; see `Side`.
-PENDING: Final = Struct("<3s3sQBB4HHIB")
-_SAMPLES: Final = tuple(Struct(f">{count}H") for count in range(SAMPLE + 1))
-_NO_LEVELS: Final = (0,) * LEVELS
+PENDING: Final = Struct(f"<3s3sQIBB{2 * LEVELS}sHIB")
+# Characters of a mark.
+_MARK: Final = 16 + 1 + 8
+_NO_LEVELS: Final = bytes(2 * LEVELS)
+_LEVELS: Final = tuple(Struct(f"<{count}H") for count in range(LEVELS + 1))
 _NOTHING: Final = Shape()
 _NO_MARKS: Final = Loop()
 
 
-class Side(NamedTuple):
+class Side(msgspec.Struct, frozen=True, gc=False):
     """One half of a step: the question (calls of tools, or a message) or the answer (results, or what was said).
 
     Attributes:
         strict: STRICT bytes of what it is exactly.
         loose: LOOSE bytes of it without numbers, identifiers, paths, case and spacing.
-        sketch: The first bits of its shape's sketch; 0 for none.
+        high: As in its shape.
+        low: As in its shape.
         words: Words of content.
         numbers: Numbers, identifiers and paths.
-        levels: LEVELS shifted numbers, 0 where there are fewer.
+        levels: LEVELS shifted numbers of 16 bits, 0 where there are fewer.
     """
 
     strict: bytes
     loose: bytes
-    sketch: int
+    high: int
+    low: int
     words: int
     numbers: int
-    levels: tuple[int, ...]
+    levels: bytes
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One step.
 
     Attributes:
@@ -83,13 +86,8 @@ class Step(NamedTuple):
     flags: int = 0
     words: tuple[int, ...] = ()
 
-    @property
-    def strict(self) -> bytes:
-        """What it is exactly: question and answer."""
-        return self.question.strict + self.answer.strict
 
-
-NOBODY: Final = Side(b"\0" * STRICT, b"\0" * LOOSE, 0, 0, 0, _NO_LEVELS)
+NOBODY: Final = Side(b"\0" * STRICT, b"\0" * LOOSE, 0, 0, 0, 0, _NO_LEVELS)
 
 
 def steps_of(fact: Fact, pending: bytes) -> tuple[list[Step], bytes]:
@@ -103,8 +101,7 @@ def steps_of(fact: Fact, pending: bytes) -> tuple[list[Step], bytes]:
     if fact.status != "ok":
         return [_failed(fact, marks)], pending
     steps: list[Step] = []
-    data = bytes.fromhex(marks.answer_words)
-    words = _SAMPLES[len(data) // 2].unpack(data)
+    words = marks.answer_words
     error = ERROR if marks.tool_errors else 0
     late = marks.results and not marks.own_results
     if late and marks.asked:
@@ -131,7 +128,7 @@ def steps_of(fact: Fact, pending: bytes) -> tuple[list[Step], bytes]:
             pending = _packed(question, tag, told, flags, marks.actions)
     elif marks.output is not None and not late:
         question = _side((marks.input_tail or "",), marks.tail_shape)
-        answer = _side((marks.output,), marks.output_shape, ANSWER_BITS)
+        answer = _side((marks.output,), marks.output_shape)
         steps.append(Step(TEXT, question, answer, 0, 0, HUMAN if marks.tail_role == "user" else 0, words))
     return steps, pending
 
@@ -148,34 +145,36 @@ def _question(actions: tuple[str, ...], shape: Shape | None) -> tuple[Side, int,
 
 
 def _answer(results: tuple[str, ...], shape: Shape | None) -> Side:
-    return _side(results, shape, ANSWER_BITS)
+    return _side(results, shape)
 
 
-def _side(marks: Iterable[str], shape: Shape | None, bits: int = QUESTION_BITS) -> Side:
-    parts = [mark.partition(".") for mark in marks]
-    strict = blake2b(",".join([part[0] for part in parts]).encode(), digest_size=STRICT).digest()
-    loose = blake2b(",".join([part[2] or part[0] for part in parts]).encode(), digest_size=LOOSE).digest()
+def _side(marks: Sequence[str], shape: Shape | None) -> Side:
+    if len(marks) == 1 and len(marks[0]) == _MARK:
+        # Keyed bits already.
+        strict, loose = bytes.fromhex(marks[0][: 2 * STRICT]), bytes.fromhex(marks[0][-2 * LOOSE :])
+    else:
+        parts = [mark.partition(".") for mark in marks]
+        strict = blake2b(",".join([part[0] for part in parts]).encode(), digest_size=STRICT).digest()
+        loose = blake2b(",".join([part[2] or part[0] for part in parts]).encode(), digest_size=LOOSE).digest()
     if shape is None:
-        return Side(strict, loose, 0, 0, 0, _NO_LEVELS)
-    levels = shape.levels
-    return Side(
-        strict,
-        loose,
-        int(shape.sketch[: bits // 4], 16) if shape.sketch else 0,
-        min(255, shape.words),
-        min(255, shape.numbers),
-        (*levels, *_NO_LEVELS[len(levels) :])[:LEVELS],
-    )
+        return Side(strict, loose, 0, 0, 0, 0, _NO_LEVELS)
+    levels = _NO_LEVELS
+    if shape.levels:
+        count = len(shape.levels)
+        levels = _LEVELS[count].pack(*shape.levels) + _NO_LEVELS[2 * count :]
+    return Side(strict, loose, shape.high, shape.low, shape.words, shape.numbers, levels)
 
 
 def _packed(question: Side, tag: int, told: int, flags: int, actions: tuple[str, ...]) -> bytes:
     # Of tools of which only the names are known: an agent that reads six files does not go in circles.
     says_nothing = any(mark.endswith(NAME_ONLY) for mark in actions)
-    strict, loose, sketch, words, numbers, levels = question
     flags |= 0x80 if says_nothing else 0
-    return PENDING.pack(strict, loose, sketch, words, numbers, *levels, tag, told, flags)
+    return PENDING.pack(
+        question.strict, question.loose, question.high, question.low, question.words, question.numbers, question.levels,
+        tag, told, flags,
+    )  # fmt: skip
 
 
 def _unpacked(pending: bytes) -> tuple[Side, int, int, int, bool]:
-    strict, loose, sketch, words, numbers, *levels, tag, told, flags = PENDING.unpack(pending)
-    return Side(strict, loose, sketch, words, numbers, tuple(levels)), tag, told, flags & 0x7F, bool(flags & 0x80)
+    strict, loose, high, low, words, numbers, levels, tag, told, flags = PENDING.unpack(pending)
+    return Side(strict, loose, high, low, words, numbers, levels), tag, told, flags & 0x7F, bool(flags & 0x80)

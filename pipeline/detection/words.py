@@ -1,8 +1,7 @@
-"""Keyed sketches: what a text is about, in 128 bits from which no text can be read. Texts in, bits out; no state but a
-cache of words.
+"""Keyed sketches: what a text is about, in 96 bits from which no text can be read. No state but a cache of words.
 
 A sketch is a SimHash (Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002) over the
-different words of a text: each word has 128 keyed bits, and each bit of the sketch is what most of the words have. Two
+different words of a text: each word has 96 keyed bits, and each bit of the sketch is what most of the words have. Two
 texts that share the part c of their words (as a cosine) differ in about arccos(c) / pi of the bits. Which words a text
 has decides, not their order or number. Function words do not count, and what holds a digit, a slash or an @ (numbers,
 identifiers, paths, addresses) is no word, because it changes without meaning anything.
@@ -15,7 +14,7 @@ import re
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-BITS: Final = 128
+BITS: Final = 96
 MOST_WORDS: Final = 127
 # Letters by which a word is known: `search`, `searched` and `searching` are one word.
 STEM: Final = 6
@@ -139,8 +138,8 @@ def sketch(words: list[str], key: bytes) -> int:
     return int(total.to_bytes(BITS, "big").translate(_DIGITS), 2)
 
 
-def sample(words: list[str], key: bytes, most: int = SAMPLE) -> list[int]:
-    """The smallest of the words' keyed 16-bit hashes, in order.
+def sample(words: list[str], key: bytes) -> tuple[int, ...]:
+    """The smallest SAMPLE of the words' keyed 16-bit hashes, in order.
 
     The smallest of several texts' samples are the sample of all their words, so that it can be seen without the words
     whether a text brings new ones (Broder, "On the resemblance and containment of documents", 1997).
@@ -150,12 +149,12 @@ def sample(words: list[str], key: bytes, most: int = SAMPLE) -> list[int]:
     for word in words:
         vector = vectors.get(word)
         found.add((_vector(word, key) if vector is None else vector) % _PRIME)
-    return sorted(found)[:most]
+    return tuple(sorted(found)[:SAMPLE])
 
 
-def likeness(one: int, other: int, bits: int = BITS) -> float:
-    """Cosine of the words of two texts, -1 to 1, by their sketches; within about 0.1."""
-    return math.cos(math.pi * (one ^ other).bit_count() / bits)
+def cosine(different: int, bits: int = BITS) -> float:
+    """Cosine of the words of two texts, -1 to 1, of whose sketches so many bits differ; within about 0.1."""
+    return math.cos(math.pi * different / bits)
 
 
 def _vector(word: str, key: bytes) -> int:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.audit.positions import Mark
 from pipeline.detection.loop_runaway import LoopRunaway
 from pipeline.detection.loops import IDLE_MS, LoopWatch
-from pipeline.detection.runs import REMEMBERED
+from pipeline.detection.run import REMEMBERED
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact, Loop
 from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts

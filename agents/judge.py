@@ -54,7 +54,13 @@ class Judge:
             # When the range is repeated its records have been applied, and what they led to waits in the outbox.
             if record.offset < self._applied:
                 continue
-            verdict = self._judging.apply(_read(record.value or b""), record.timestamp)
+            try:
+                partials = _read(record.value or b"")
+            except msgspec.MsgspecError:
+                # Of another version: windows lack what it says.
+                metrics.SKIPPED.labels(self.name, "unreadable").inc()
+                continue
+            verdict = self._judging.apply(partials, record.timestamp)
             self._applied = record.offset + 1
             self._outbox.add(map(outgoing, verdict.anomalies))
             self._outbox.add(Outgoing("windows", _encode(one), one.tenant.encode(), 0) for one in verdict.windows)

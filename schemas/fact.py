@@ -96,6 +96,10 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
 
     `first` is the offset at which the range began that this record was made in: all before it had been delivered when
     the range was begun, so a stage resumes at the `first` of the last record in its output.
+
+    `guardrails` names those that were triggered. `error_words` are keyed hashes: of the error's message without what
+    varies in it, and then of each of its words (`*` for what was taken out), so that templates are found without text.
+    `refusal`, `language`, `length_bucket` and `topic_bucket` are derived from text: see `pipeline.intake.shapes`.
     """
 
     type: RecordType
@@ -148,7 +152,9 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
     retry_after_s: float | None = None
     schema_valid: bool | None = None
     guardrails_triggered: int | None = None
+    guardrails: tuple[str, ...] = ()
     refusal: bool | None = None
+    error_words: tuple[str, ...] = ()
     # money
     cost_nano_usd: int | None = None
     list_cost_nano_usd: int | None = None

@@ -14,12 +14,15 @@ defaults are the rule in force where no file says otherwise. A rule is one file 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from schemas.anomaly import Severity, Span, SuggestedControl
+
+if TYPE_CHECKING:
+    from pipeline.detection.scene import Scene
 
 Tier = Literal[1, 2, 3]
 
@@ -103,6 +106,18 @@ class Life:
         return f"docs/runbooks/{self.rule}.md"
 
 
+class Taint:
+    """What kind of finding covered an hour, as bits: it is no baseline for findings of the same kind. 0: for none."""
+
+    NONE: Final = 0
+    COST: Final = 1
+    LATENCY: Final = 2
+    FAILURES: Final = 4
+    TRAFFIC: Final = 8
+    ANSWERS: Final = 16
+    QUESTIONS: Final = 32
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every rule can be told. A rule's own recipe adds its bounds.
 
@@ -143,3 +158,40 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             longest_ms=round(self.longest_hours * 60 * MINUTE_MS),
             shadow=self.shadow,
         )
+
+
+class KeyRecipe(Recipe, frozen=True, kw_only=True):
+    """What rules of `judge` can be told: those that look at one key of the store at a time.
+
+    Attributes:
+        warm_up_hours: Hours that must have passed since the key was first seen; before that there is too little to
+            judge by.
+        warm_up_calls: Calls that must be known of it.
+    """
+
+    # Minutes between two looks at a key that has calls; a multiple of five looks at the end of a block of five.
+    every: ClassVar[int] = 5
+    taint: ClassVar[int] = Taint.NONE
+    # Whether it is asked in the middle of a minute too, whenever a key has changed.
+    at_once: ClassVar[bool] = False
+    # Whether a minute is judged again when something has come for it late.
+    late: ClassVar[bool] = False
+    # Whether it is asked about keys that have no calls.
+    of_silence: ClassVar[bool] = False
+
+    warm_up_hours: NotNegative = 0.0
+    warm_up_calls: Count = 0
+
+    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+        """Judge a key.
+
+        Args:
+            scene: The key, and what is known of it and around it.
+            firing: Whether a finding of this key is open.
+            memory: What the open finding froze.
+        """
+        raise NotImplementedError
+
+    def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
+        """Details that are worth their making only for a finding that is told."""
+        return {}

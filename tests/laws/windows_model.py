@@ -1,0 +1,398 @@
+"""Windows against a slow, obvious reference: random events, and everything that may happen to them on their way.
+
+`python -m tests.laws.windows_model --events 1000000` plays one long history; `test_windows_reference` plays short ones.
+Events are late, early, repeated and out of order; ranges are repeated and have holes that are repaired behind; meters
+die in the middle of delivering, lose records in the middle of a flush, come back from a snapshot, and go on as zombies
+beside their successors; the judge dies too; a topic is recreated; a partition may be hours behind. What is published in
+the end must be what counting every fact once gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from array import array
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import msgspec
+
+from pipeline.audit.positions import Mark
+from pipeline.detection.judging import Judge, JudgeState
+from pipeline.windows.closing import SIZES, WEEK_MINUTES
+from pipeline.windows.keys import keys_of, source_of
+from pipeline.windows.partials import FoldState, PartialFold
+from schemas.anomaly import Anomaly
+from schemas.fact import Fact
+from schemas.partial import Key
+from schemas.window import Window
+from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, partials, read
+
+PARTITIONS = 3
+# Minutes: on time, a little late, late for the meter's open minutes, late for their hour, too late for anything.
+LATENESS = (0,) * 40 + (1, 1, 1, 2, 4, 7, 12, 30, 55, 80, 150, 400, 1_200, 1_800)
+# Windows below an hour are corrected while their blocks are held: at least so long, minutes.
+SMALL_CORRECTED = 85
+EXPIRED_MINUTES = 26 * 60
+
+
+@dataclass
+class Sum:
+    """One stretch of time of one key, counted the slow way."""
+
+    calls: int = 0
+    facts: int = 0
+    cost: int = 0
+    tokens: int = 0
+    dearest: int = 0
+    errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    labels: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    liked: int = 0
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, fact: Fact) -> None:
+        self.facts += 1
+        if fact.type == "feedback":
+            self.liked += (fact.rating or 0) > 0
+            return
+        self.calls += 1
+        self.cost += fact.cost_nano_usd or 0
+        self.tokens += fact.output_tokens or 0
+        self.dearest = max(self.dearest, fact.cost_nano_usd or 0)
+        if fact.status != "ok":
+            self.errors[fact.status] += 1
+        if fact.output_label:
+            self.labels[fact.output_label] += 1
+        if fact.latency_ms is not None:
+            self.latencies.append(fact.latency_ms)
+
+    def join(self, other: Sum) -> None:
+        for name in ("calls", "facts", "cost", "tokens", "liked"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.dearest = max(self.dearest, other.dearest)
+        for mine, theirs in ((self.errors, other.errors), (self.labels, other.labels)):
+            for name, count in theirs.items():
+                mine[name] += count
+        self.latencies.extend(other.latencies)
+
+
+class Reference:
+    """Every fact counted once; minutes for what small windows must hold, hours for what only larger ones must."""
+
+    def __init__(self) -> None:
+        self.minutes: dict[tuple[Key, int], Sum] = {}
+        self.only_hours: dict[tuple[Key, int], Sum] = {}
+
+    def count(self, facts: list[Fact]) -> None:
+        """Facts of one partition, in source order, each once."""
+        newest = 0
+        for fact in facts:
+            newest = max(newest, fact.event_ms)
+            if fact.type == "tick":
+                continue
+            minute = fact.event_ms // MINUTE_MS
+            late = newest // MINUTE_MS - minute
+            if late > EXPIRED_MINUTES:
+                continue
+            source = source_of(fact)
+            keys = [*keys_of(source)]
+            if fact.type == "call" and fact.user:
+                keys.append(("user", fact.tenant, fact.user))
+            for key in keys:
+                if late <= SMALL_CORRECTED:
+                    self.minutes.setdefault((key, minute), Sum()).add(fact)
+                else:
+                    self.only_hours.setdefault((key, minute // 60), Sum()).add(fact)
+
+    def windows(self, ended: int) -> Iterator[tuple[Key, int, int, Sum]]:
+        """(key, size, start) in minutes, and what the window must hold, of every window that ended before `ended`."""
+        for size in (1, 5, 60, 1_440, WEEK_MINUTES):
+            found: dict[tuple[Key, int], Sum] = {}
+            for sums, unit in ((self.minutes, 1), (self.only_hours, 60)):
+                if unit > size:
+                    continue
+                for (key, at), one in sums.items():
+                    if size not in SIZES[key[0]]:
+                        continue
+                    for start in _starts(at * unit, size):
+                        found.setdefault((key, start), Sum()).join(one)
+            for (key, start), one in found.items():
+                if start + size <= ended:
+                    yield key, size, start, one
+
+
+def _starts(minute: int, size: int) -> Iterator[int]:
+    step = 1_440 if size == WEEK_MINUTES else size
+    newest = minute - minute % step
+    yield from range(newest, newest - size, -step)
+
+
+# -- what happens
+
+
+def history(dice: Random, partition: int, events: int, days: float, latest: int) -> Iterator[Fact]:
+    """Facts of one partition in source order, a tick a minute among them; none later than `latest` minutes."""
+    lateness = [late for late in LATENESS if late <= latest]
+    facts, at_ms = Facts(partition), float(MIDNIGHT_MS + 3 * HOUR_MS)
+    a_minute = events / (days * 1_440)
+    end_ms, recreated = at_ms + days * DAY_MS, at_ms + days * DAY_MS * 0.6
+    ticked = 0
+    while at_ms < end_ms:
+        at_ms += dice.expovariate(a_minute) * MINUTE_MS
+        while ticked < at_ms:
+            ticked = max(ticked, int(at_ms) // MINUTE_MS * MINUTE_MS - 5 * MINUTE_MS) + MINUTE_MS
+            yield facts.tick(ticked)
+        if partition == 1 and at_ms > recreated and facts.epoch == 1:
+            facts = Facts(partition, epoch=2)
+        # A producer's clock may run ahead of the broker's; then the broker's counts.
+        ahead_ms = dice.choice((0, 0, 0, 0, 90_000))
+        late_ms = dice.choice(lateness) * MINUTE_MS
+        where: dict[str, Any] = {
+            "tenant": dice.choice(("acme", "acme", "globex")),
+            "feature": dice.choice(("chat", "search", None)),
+            "prompt_name": dice.choice(("greet", None)),
+            "prompt_version": dice.choice(("1", "2")),
+            "variant": dice.choice(("a", None, None)),
+        }
+        if dice.random() < 0.05:
+            liked = dice.choice((1.0, -1.0))
+            yield facts.judgement(at_ms - late_ms, "feedback", received_at=int(at_ms), rating=liked, **where)
+            continue
+        yield facts.call(
+            at_ms - late_ms + ahead_ms,
+            received_at=int(at_ms),
+            user=dice.choice((None, "u1", "u2", "u3")),
+            model=dice.choice(("gpt-4o", "o3")),
+            usd=dice.lognormvariate(-5, 1.0) if dice.random() > 0.01 else None,
+            status=dice.choice(("ok",) * 20 + ("error", "timeout")),
+            latency_ms=dice.lognormvariate(7, 0.7) if dice.random() > 0.02 else None,
+            output_label=dice.choice((None, "yes", "no")),
+            **where,
+        )
+    yield facts.tick(end_ms + 10 * HOUR_MS)
+    yield facts.tick(end_ms + 60 * HOUR_MS)
+
+
+class Meter:
+    """A meter whose process may die. Reads facts as `measure` may have put them into the log."""
+
+    def __init__(self, partition: int, facts: list[Fact], dice: Random) -> None:
+        self.partition, self.facts, self.dice = partition, facts, dice
+        self.snapshot: tuple[bytes, int] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.fold, self.next = PartialFold(Mark(1, 0)), 0
+        if self.snapshot is not None:
+            self.fold.restore(msgspec.msgpack.decode(self.snapshot[0], type=FoldState))
+            self.next = self.snapshot[1]
+
+    def copy(self) -> Meter:
+        """A zombie: the same process once more, that goes on by itself from the same place."""
+        other = Meter(self.partition, self.facts, self.dice)
+        other.snapshot = self.snapshot
+        other.start()
+        return other
+
+    def until(self, at_ms: float, out: list[bytes], faults: float) -> None:
+        """Work off what was received before a moment, and publish."""
+        dice = self.dice
+        due = bisect_right(self.facts, at_ms, self.next, key=lambda fact: fact.received_at)
+        while self.next < due:
+            end = min(due, self.next + dice.randint(1, 60))
+            part = self.facts[self.next : end]
+            if dice.random() < faults and len(part) > 3:
+                hole = dice.randrange(len(part) - 1)
+                part = part[:hole] + part[hole + 1 :] + part
+            for fact in part:
+                self.fold.fold(fact)
+            self.next = end
+            if dice.random() < 0.6:
+                self.publish(out, dice.choice((1, 5, 200)), faults)
+        self.publish(out, 5, faults)
+        if self.next and dice.random() < 0.02:
+            self.publish(out, None, 0.0)
+            self.snapshot = (msgspec.msgpack.encode(self.fold.state()), self.next)
+        if dice.random() < faults / 4:
+            self.start()
+
+    def publish(self, out: list[bytes], most: int | None, faults: float) -> None:
+        """Deliver; a delivery that fails in the middle is made again as a whole."""
+        values = partials(self.fold, self.partition, most)
+        if self.dice.random() < faults and len(values) > 1:
+            out += [value for value in values if self.dice.random() < 0.7]
+            if self.dice.random() < 0.5:
+                self.start()
+                return
+        out += values
+
+
+@dataclass
+class Played:
+    """What was published, and what must have been."""
+
+    windows: dict[tuple[Key, int, int], Window]
+    revisions: dict[tuple[Key, int, int], int]
+    reference: Reference
+    anomalies: list[Anomaly]
+    log: list[bytes]
+    marks: list[tuple[int, float]]
+    ended: int
+
+
+def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_hours: float = 0.0) -> Played:
+    """One history through meters and judge.
+
+    Args:
+        seed: Of everything random.
+        events: How many, over all partitions.
+        days: Event time.
+        faults: How often what can go wrong does.
+        behind_hours: So long partition 2 stands still in the middle, before it catches up.
+    """
+    reference, meters = Reference(), list[Meter]()
+    for partition in range(PARTITIONS):
+        # Behind by some hours and late by more is beyond what is kept.
+        latest = EXPIRED_MINUTES - round(60 * behind_hours) - 60 if behind_hours else max(LATENESS)
+        facts = list(history(Random(f"{seed} {partition}"), partition, events // PARTITIONS, days, latest))
+        reference.count(facts)
+        meters.append(Meter(partition, facts, Random(f"meter {seed} {partition}")))
+    log: list[bytes] = []
+    dice, zombies = Random(f"play {seed}"), list[Meter]()
+    begin_ms = MIDNIGHT_MS + 3 * HOUR_MS
+    stop_ms, go_ms = begin_ms + days * DAY_MS / 2, begin_ms + days * DAY_MS / 2 + behind_hours * HOUR_MS
+    at_ms, end_ms = float(begin_ms), begin_ms + days * DAY_MS + 61 * HOUR_MS
+    marks: list[tuple[int, float]] = []
+    while at_ms < end_ms:
+        at_ms += dice.uniform(0.5, 12) * MINUTE_MS if at_ms < begin_ms + days * DAY_MS else 3 * HOUR_MS
+        for meter in meters:
+            if meter.partition == 2 and stop_ms < at_ms < go_ms:
+                continue
+            meter.until(at_ms, log, faults)
+        for zombie in list(zombies):
+            zombie.until(at_ms - dice.uniform(0, 60) * MINUTE_MS, log, faults)
+            if dice.random() < 0.05:
+                zombies.remove(zombie)
+        if dice.random() < faults / 10 and len(zombies) < 2:
+            zombies.append(dice.choice(meters).copy())
+        marks.append((len(log), at_ms))
+    for meter in meters:
+        for _ in range(3):
+            meter.publish(log, None, 0.0)
+            meter.fold.fold(Facts.at_end(meter.fold, meter.partition))
+        meter.publish(log, None, 0.0)
+    windows, revisions, anomalies = judged(seed, log, marks, faults)
+    ended = min(meter.fold.watermark or 0 for meter in meters) // MINUTE_MS
+    return Played(windows, revisions, reference, anomalies, log, marks, ended)
+
+
+def judged(
+    seed: int, log: list[bytes], marks: list[tuple[int, float]], faults: float
+) -> tuple[dict[tuple[Key, int, int], Window], dict[tuple[Key, int, int], int], list[Anomaly]]:
+    """What a judge publishes that dies now and then: the highest revision of each window; every anomaly."""
+    dice = Random(f"judge {seed}")
+    judge, snapshot = Judge(PARTITIONS), (b"", 0)
+    found: dict[tuple[Key, int, int], Window] = {}
+    anomalies: dict[tuple[str, int], Anomaly] = {}
+    place, at = 0, 0
+    while at < len(log):
+        while place < len(marks) - 1 and marks[place][0] <= at:
+            place += 1
+        (record,) = read(log[at : at + 1])
+        verdict = judge.apply(record, int(marks[place][1]))
+        for one in verdict.anomalies:
+            known = anomalies.setdefault((one.id, one.revision), one)
+            assert known == one, "one revision has one content"
+        for closed in verdict.windows:
+            for window in closed.windows:
+                name = (_key(window), window.size_s // 60, window.start // MINUTE_MS)
+                before = found.get(name)
+                if before is None or before.revision < window.revision:
+                    found[name] = window
+                assert before is None or window.revision <= before.revision + 1
+        at += 1
+        if dice.random() < faults / 300:
+            snapshot = (msgspec.msgpack.encode(judge.state()), at)
+        if dice.random() < faults / 600 and snapshot[0]:
+            judge, at = Judge(PARTITIONS), snapshot[1]
+            judge.restore(msgspec.msgpack.decode(snapshot[0], type=JudgeState))
+            place = 0
+    return found, {name: window.revision for name, window in found.items()}, list(anomalies.values())
+
+
+def _key(window: Window) -> Key:
+    from pipeline.windows.keys import NAMES
+
+    return (window.dimension, *(window.subject.get(name, "") for name in NAMES[window.dimension]))
+
+
+# -- the comparison
+
+
+def differences(played: Played, least_size: int = 1) -> list[str]:
+    """What is wrong with the windows; empty when they are what they must be."""
+    found, wrong = dict(played.windows), list[str]()
+    for key, size, start, due in played.reference.windows(played.ended):
+        window = found.pop((key, size, start), None)
+        if size < least_size:
+            continue
+        if window is None:
+            wrong.append(f"{key} {size} {start}: missing, {due.facts} facts")
+            continue
+        wrong += [f"{key} {size} {start} r{window.revision}: {one}" for one in _compare(window, due)]
+    wrong += [f"{name}: {window.calls} calls that were never made" for name, window in found.items()
+              if name[1] >= least_size]  # fmt: skip
+    return wrong
+
+
+def _compare(window: Window, due: Sum) -> Iterator[str]:
+    pairs = {
+        "calls": (window.calls, due.calls),
+        "cost": (window.cost_nano_usd, due.cost),
+        "tokens": (window.output_tokens, due.tokens),
+        "dearest": (window.max_cost_nano_usd, due.dearest),
+        "errors": (window.errors, dict(due.errors)),
+    }
+    bucket = window.bucket
+    if bucket is not None and bucket.shape is not None and bucket.quality is not None:
+        pairs |= {"labels": (bucket.shape.labels, dict(due.labels)), "liked": (bucket.quality.liked, due.liked)}
+    for name, (is_, must) in pairs.items():
+        if is_ != must:
+            yield f"{name} {is_} instead of {must}"
+    values = sorted(due.latencies)
+    for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        told = getattr(window.latency_ms, name)
+        true = values[math.floor(q * (len(values) - 1))] if values else None
+        if (told is None) != (true is None) or (told is not None and true and abs(told - true) > 0.0101 * true):
+            yield f"{name} {told} instead of {true}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; 1 when something is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.laws.windows_model", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--behind-hours", type=float, default=0.0)
+    options = parser.parse_args(argv)
+    begun = time.monotonic()
+    played = play(options.seed, options.events, behind_hours=options.behind_hours)
+    wrong = differences(played, 60 if options.behind_hours else 1)
+    most = max(played.revisions.values())
+    total = sum(played.revisions.values())
+    print(
+        f"{options.events:,} events, {len(played.log):,} records of partials, {len(played.windows):,} windows in "
+        f"{total:,} revisions (at most {most} of one), {len(played.anomalies)} anomaly revisions, "
+        f"{time.monotonic() - begun:.0f} s: {len(wrong)} windows are wrong"
+    )
+    print("\n".join(wrong[:20]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

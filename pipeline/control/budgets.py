@@ -1,8 +1,9 @@
 """Budgets: what may be spent on what, in a day and in a month. Pure; records come from `llm.controls`.
 
-A budget takes effect 30 s after its append time and holds for what is in the log from then on; what was spent earlier in
-its period counts. The owner is part of its key: of several owners' budgets for one selector the lowest limits hold, and
-each lets go of its own only.
+A budget takes effect 30 s after its append time and holds for what is in the log from then on; what was spent earlier
+in its period counts. Every change is a version of its own, so that compaction keeps what held when. The owner is part
+of the
+key: of several owners' budgets for one selector the lowest limits hold, and each lets go of its own only.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Budgets:
     """All budgets.
 
     Args:
-        records: (append time in ms, control) of kind `budget` in log order, the latest of each key. One that cannot be
-            read here is passed by; `unreadable` counts them.
+        records: (append time in ms, control) of kind `budget` in log order. One that cannot be read here is passed by;
+            `unreadable` counts them.
     """
 
     def __init__(self, records: Iterable[tuple[int, Control]] = ()) -> None:
@@ -77,9 +78,7 @@ class Budgets:
     def at(self, time_ms: int) -> tuple[Limit, ...]:
         """The limits in force at a time of the log, by selector and period."""
         found: dict[tuple[Selector, str], tuple[float, float, list[str]]] = {}
-        for effective_ms, control, budget in self._known:
-            if effective_ms > time_ms or budget.removed:
-                continue
+        for _, control, budget in self.records(time_ms):
             selector = selector_of(control.selector)
             for period, usd in (("day", budget.day_usd), ("month", budget.month_usd)):
                 if usd is None:
@@ -98,9 +97,22 @@ class Budgets:
         """How many records have taken effect by a time of the log: what is in force changes with it only."""
         return sum(effective_ms <= time_ms for effective_ms, _, _ in self._known)
 
-    def records(self) -> list[tuple[int, Control, Budget]]:
-        """(from when on in ms, control, body) of all that are not let go."""
-        return [(at_ms, control, budget) for at_ms, control, budget in self._known if not budget.removed]
+    def records(self, time_ms: int | None = None) -> list[tuple[int, Control, Budget]]:
+        """(from when on in ms, control, body) of each that holds at a time of the log; None: when all have taken effect."""
+        latest: dict[tuple[Selector, str], tuple[int, Control, Budget]] = {}
+        for at_ms, control, budget in self._known:
+            if time_ms is None or at_ms <= time_ms:
+                name = (selector_of(control.selector), control.owner)
+                if name not in latest or latest[name][1].version <= control.version:
+                    latest[name] = (at_ms, control, budget)
+        return [one for one in latest.values() if not one[2].removed]
+
+    def next_version(self, selector: Mapping[str, str], owner: str) -> int:
+        """The number that the next record of an owner's budget has."""
+        name = (selector_of(selector), owner)
+        return 1 + max(
+            (one.version for _, one, _ in self._known if (selector_of(one.selector), one.owner) == name), default=0
+        )
 
 
 def selector_of(named: Mapping[str, str]) -> Selector:

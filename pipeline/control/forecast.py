@@ -199,7 +199,11 @@ def _alike(recent: Sequence[Day], day: int) -> tuple[Sequence[Day], str]:
 def _level(recent: Sequence[Day], day: int) -> tuple[float, float, str]:
     """(last week against the weeks before, error that all days to come share, basis in words)."""
     if len(recent) < 7:
-        return 1.0, {0: 1.2, 1: 1.0, 2: 0.8}.get(len(recent), 0.5), f"{len(recent)} earlier days, no whole week"
+        return (
+            1.0,
+            {0: 1.4, 1: 1.4, 2: 1.3, 3: 1.2, 4: 1.0}.get(len(recent), 0.7),
+            f"{len(recent)} earlier days, no whole week",
+        )
     last_week = [one for one in recent if one.number >= day - 7]
     before = [one for one in recent if one.number < day - 7]
     if len(before) < 7:
@@ -209,7 +213,11 @@ def _level(recent: Sequence[Day], day: int) -> tuple[float, float, str]:
     # Half of a change stays, as a rule: weeks differ by chance, too.
     level = math.sqrt(min(4.0, max(0.25, now / usual))) if usual and now else 1.0
     # Applied to medians that hold the last week already.
-    return level, 0.15 if len(recent) >= 21 else 0.22, f"weekdays of {len(recent)} earlier days at the last week's level"
+    return (
+        level,
+        0.15 if len(recent) >= 21 else 0.22,
+        f"weekdays of {len(recent)} earlier days at the last week's level",
+    )
 
 
 def _own_noise(recent: Sequence[Day]) -> float:

@@ -1,8 +1,8 @@
 """What is spent, held against the budgets in force: the judge's part for money that was promised. Pure.
 
-Told of every change of a sum (`spent`), and asked once for each record of the log (`judge`). A budget's sums are followed
-by the difference, so a record costs the same however many days lie behind; a forecast is made at most once in ten
-minutes of event time. The period before is watched until LATE_MS after its end, because calls come late.
+Told of every change of a sum (`spent`), and asked once for each record of the log (`judge`). A budget's sums are
+followed by the difference, so a record costs the same however many days lie behind; a forecast is made at most once in
+ten minutes of event time. The period before is watched until LATE_MS after its end, because calls come late.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipeline.detection.budget_exceeded import BudgetExceeded
 from pipeline.detection.budget_near import BudgetNear
 from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.rule import Finding, Life
+from pipeline.detection.ruleset import Ruleset
 from pipeline.windows.spend import NAMES, Route, SpendBook, SpendState
 from schemas.anomaly import Anomaly
 
@@ -85,8 +86,7 @@ class BudgetWatch:
         now_ms: int,
         log_ms: int,
         budgets: Budgets,
-        exceeded: BudgetExceeded | None = None,
-        near: BudgetNear | None = None,
+        rules: Ruleset,
         profile: Profile | None = None,
     ) -> list[Anomaly]:
         """Hold what changed since the last time against the budgets.
@@ -95,8 +95,7 @@ class BudgetWatch:
             now_ms: Event time, the watermark.
             log_ms: Time of the log: which budgets are in force.
             budgets: All budgets.
-            exceeded: The recipe; None where it is not asked.
-            near: The recipe; None where it is not asked.
+            rules: The rules in force.
             profile: How a selector's money is spread over a day's hours.
         """
         found = self._take(budgets, log_ms, now_ms)
@@ -108,7 +107,7 @@ class BudgetWatch:
             if due:
                 self._looked[limit.selector, limit.period] = now_ms // FORECAST_EVERY_MS
             for at_ms in self._periods(limit, now_ms):
-                found += self._judge(limit, at_ms, now_ms, due, exceeded, near, profile)
+                found += self._judge(limit, at_ms, now_ms, due, rules, profile)
         self._changed.clear()
         return found + self._end(now_ms)
 
@@ -151,17 +150,21 @@ class BudgetWatch:
         at_ms: int,
         now_ms: int,
         due: bool,
-        exceeded: BudgetExceeded | None,
-        near: BudgetNear | None,
+        rules: Ruleset,
         profile: Profile | None,
     ) -> list[Anomaly]:
+        tenant = dict(limit.selector).get("tenant", "")
+        exceeded = rules.find(BudgetExceeded, "budget", tenant)
+        near = rules.find(BudgetNear, "budget", tenant)
         sums = self._sums[limit.selector]
         begin, end = limit.span(at_ms)
         spent = sum(sums.get(day, 0) for day in range(begin // DAY_MS, end // DAY_MS))
         found: list[Anomaly] = []
         finding = None if exceeded is None else exceeded.evaluate(limit, spent, at_ms)
         if exceeded is not None:
-            found += self._step((exceeded.rule, limit.selector, limit.period, begin), exceeded.life, limit, finding, now_ms)
+            found += self._step(
+                (exceeded.rule, limit.selector, limit.period, begin), exceeded.life, limit, finding, now_ms
+            )
         if near is None or at_ms != now_ms:
             return found
         key = (near.rule, limit.selector, limit.period, begin)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pipeline.detection.budget_exceeded import BudgetExceeded
+from pipeline.detection.budget_near import BudgetNear
 from pipeline.detection.cost_spike import Bound, CostSpike
 from pipeline.detection.latency_p95 import LatencyP95
 from pipeline.detection.loop_runaway import LoopRunaway
@@ -76,6 +78,8 @@ RULES: Final[tuple[Entry, ...]] = (
             "feature": LatencyP95(hold_minutes=CHILD_HOLD_MINUTES, least_calls=30, least_slow=5),
         },
     ),
+    Entry(BudgetNear, "judge", {"budget": BudgetNear()}),
+    Entry(BudgetExceeded, "judge", {"budget": BudgetExceeded()}),
     Entry(PriceUnknown, "judge", {"provider": PriceUnknown()}),
 )
 BY_NAME: Final = {entry.name: entry for entry in RULES}

@@ -2,8 +2,8 @@
 
 The judge tells of every change of a cell what is new in it, so an event counts once whatever is repeated, late or
 restarted. Days are kept for DAYS, which holds the month and what forecasts look back on. Memory: a route or user takes
-up to 3.5 kB when it spends every day; `max_routes` and `max_users` bound their number. What is dropped beyond that still
-counts for its tenant.
+up to 3.5 kB when it spends every day; `max_routes` and `max_users` bound their number. What is dropped beyond that
+still counts for its tenant.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class SpendBook:
 
     def _drop_routes(self) -> None:
         """A twentieth at a time, the least recently changed ones."""
-        every = [(known.touched, tenant, route) for tenant, some in self._routes.items() for route, known in some.items()]
+        every = [
+            (known.touched, tenant, route) for tenant, some in self._routes.items() for route, known in some.items()
+        ]
         every.sort()
         for _, tenant, route in every[: max(1, len(every) // 20)]:
             rest = self._rest.setdefault(tenant, Days({}))

@@ -10,9 +10,8 @@ import pytest
 
 from pipeline.control.budgets import BudgetError, Budgets, check
 from pipeline.control.forecast import DAY_MS, HOUR_MS
-from pipeline.detection.budget_exceeded import BudgetExceeded
-from pipeline.detection.budget_near import BudgetNear
 from pipeline.detection.budgeting import LATE_MS, BudgetWatch, WatchState
+from pipeline.detection.ruleset import DEFAULT
 from pipeline.windows.spend import SpendBook
 from schemas.anomaly import Anomaly
 from schemas.control import EFFECT_DELAY_MS, Budget, Control
@@ -36,11 +35,11 @@ class Judged:
 
     def spend(self, usd: float, at_ms: int, *, tenant: str = "acme", route: tuple[str, ...] = ROUTE, log_ms: int | None = None,
               day: int | None = None) -> list[Anomaly]:  # fmt: skip
-        self.watch.spent(tenant, route, at_ms // DAY_MS if day is None else day, round(usd * NANO))  # type: ignore[arg-type]
-        return self.pass_to(at_ms, log_ms)
+        self.watch.spent(tenant, route, at_ms // DAY_MS if day is None else day, round(usd * NANO))  # type:
+        ignore[arg-type] return self.pass_to(at_ms, log_ms)
 
     def pass_to(self, at_ms: int, log_ms: int | None = None) -> list[Anomaly]:
-        found = self.watch.judge(at_ms, at_ms if log_ms is None else log_ms, self.budgets, BudgetExceeded(), BudgetNear())
+        found = self.watch.judge(at_ms, at_ms if log_ms is None else log_ms, self.budgets, DEFAULT)
         self.found += found
         return found
 
@@ -162,13 +161,12 @@ def test_restarts_and_repeats_change_nothing(seed: int) -> None:
          dice.choice((0, 0, 0, -1)), dice.expovariate(1.0))
         for number in range(300)
     ]  # fmt: skip
-    budgets = Budgets(
-        [
-            (0, control({"tenant": "acme"}, day_usd=10.0, month_usd=80.0)),
-            (noon(2), control({"tenant": "globex", "feature": "chat"}, month_usd=50.0)),
-            (noon(5), control({"tenant": "acme"}, day_usd=10.0, month_usd=200.0)),
-        ]
-    )
+    controls = [
+        (0, control({"tenant": "acme"}, day_usd=10.0, month_usd=80.0)),
+        (noon(2), control({"tenant": "globex", "feature": "chat"}, month_usd=50.0)),
+        (noon(5), msgspec.structs.replace(control({"tenant": "acme"}, day_usd=10.0, month_usd=200.0), version=1)),
+    ]
+    budgets = Budgets(controls)
 
     def play(cuts: set[int]) -> list[Anomaly]:
         watch, found = BudgetWatch(), list[Anomaly]()
@@ -179,17 +177,13 @@ def test_restarts_and_repeats_change_nothing(seed: int) -> None:
                 watch.restore(state)
             watch.spent(tenant, route, at_ms // DAY_MS + late, round(usd * NANO))
             # A reader that was started again has other objects with the same contents.
-            again = Budgets([*budgets_records(budgets)]) if number in cuts else budgets
-            found += watch.judge(at_ms, at_ms, again, BudgetExceeded(), BudgetNear())
+            again = Budgets(controls) if number in cuts else budgets
+            found += watch.judge(at_ms, at_ms, again, DEFAULT)
         return found
 
     whole = play(set())
     assert {one.rule for one in whole} == {"budget.near", "budget.exceeded"}
     assert play(set(dice.sample(range(300), 20))) == whole
-
-
-def budgets_records(budgets: Budgets) -> list[tuple[int, Control]]:
-    return [(at_ms - EFFECT_DELAY_MS, one) for at_ms, one, _ in budgets.records()]
 
 
 def test_sums_of_a_tenant_stay_exact_when_routes_are_dropped() -> None:
@@ -227,3 +221,17 @@ def test_a_budget_that_cannot_be_watched_is_refused(selector: dict[str, str], bo
     with pytest.raises(BudgetError, match=said):
         check(selector, msgspec.convert(body, Budget))
     assert Budgets([(0, control(selector, **body))]).unreadable == 1
+
+
+def test_every_version_holds_for_its_own_time_whatever_came_after() -> None:
+    first = Control("budget", {"tenant": "acme"}, "finance", 1, {"day_usd": 10.0})
+    second = Control("budget", {"tenant": "acme"}, "finance", 2, {"day_usd": 20.0})
+    third = Control("budget", {"tenant": "acme"}, "finance", 3, {"removed": True})
+    budgets = Budgets([(1_000, first), (2_000, second), (3_000, third)])
+    in_force = [
+        [limit.nano_usd // NANO for limit in budgets.at(at_ms + EFFECT_DELAY_MS)] for at_ms in (0, 1_500, 2_500, 3_500)
+    ]
+    assert in_force == [[], [10], [20], []]
+    assert budgets.next_version({"tenant": "acme"}, "finance") == 4
+    assert budgets.next_version({"tenant": "acme"}, "team") == 1
+    assert len({one.key() for one in (first, second, third)}) == 3

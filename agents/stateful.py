@@ -113,7 +113,7 @@ class Rules:
         self._position = -1
 
     async def current(self) -> Versions:
-        """The versions, and `budgets` brought up to date; waits while the reader of `llm.controls` is more than ten seconds behind.
+        """The versions, and `budgets` brought up to date; waits while the reader is more than ten seconds behind.
 
         A version takes effect thirty seconds after its append time, so whatever is in force has been read by then.
         """

@@ -98,7 +98,7 @@ class Budgets:
         return sum(effective_ms <= time_ms for effective_ms, _, _ in self._known)
 
     def records(self, time_ms: int | None = None) -> list[tuple[int, Control, Budget]]:
-        """(from when on in ms, control, body) of each that holds at a time of the log; None: when all have taken effect."""
+        """(from when on in ms, control, body) of each that holds at a time of the log; None: after all have begun."""
         latest: dict[tuple[Selector, str], tuple[int, Control, Budget]] = {}
         for at_ms, control, budget in self._known:
             if time_ms is None or at_ms <= time_ms:

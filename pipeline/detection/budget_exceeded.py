@@ -1,4 +1,4 @@
-"""`budget.exceeded`: more was spent than a budget allows. Pure: see `rule`; what is spent is summed up in `budgeting`."""
+"""`budget.exceeded`: more was spent than a budget allows. Pure: see `rule`; `budgeting` sums up what is spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`budget.near`: most of a budget is spent, or at this pace all of it will be before its period is over. Pure: see `rule`."""
+"""`budget.near`: most of a budget is spent, or at this pace all of it will be before its period is over. Pure."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class BudgetNear(Recipe, frozen=True, kw_only=True):
         said = f"{100 * share:.0f} % of its budget of ${limit.nano_usd / NANO:,.2f}"
         if crossing is not None and outlook is not None:
             severity = "SEV2" if crossing - at_ms <= self.soon_hours * 3_600_000 else "SEV3"
+            when = f"{datetime.fromtimestamp(crossing / 1000, UTC):%Y-%m-%d %H:%M} UTC"
             said += (
-                f"; at this pace it is crossed on {datetime.fromtimestamp(crossing / 1000, UTC):%Y-%m-%d %H:%M} UTC, and "
-                f"the {limit.period} comes to ${outlook.expected / NANO:,.2f} (${outlook.low / NANO:,.2f} to "
-                f"${outlook.high / NANO:,.2f})"
+                f"; at this pace it is crossed on {when}, and the {limit.period} comes to "
+                f"${outlook.expected / NANO:,.2f} (${outlook.low / NANO:,.2f} to ${outlook.high / NANO:,.2f})"
             )
         return Finding(
             window=Span(begin, end),

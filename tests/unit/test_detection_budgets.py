@@ -12,13 +12,13 @@ from pipeline.control.budgets import BudgetError, Budgets, check
 from pipeline.control.forecast import DAY_MS, HOUR_MS
 from pipeline.detection.budgeting import LATE_MS, BudgetWatch, WatchState
 from pipeline.detection.ruleset import DEFAULT
-from pipeline.windows.spend import SpendBook
+from pipeline.windows.spend import Route, SpendBook
 from schemas.anomaly import Anomaly
 from schemas.control import EFFECT_DELAY_MS, Budget, Control
 
 START = 20_574  # 2026-05-01
 NANO = 1_000_000_000
-ROUTE = ("prod", "core", "chat", "gpt-4o")
+ROUTE: Route = ("prod", "core", "chat", "gpt-4o")
 
 
 def control(selector: dict[str, str], owner: str = "finance", **body: Any) -> Control:
@@ -33,10 +33,11 @@ class Judged:
         self.watch = BudgetWatch(book)
         self.found: list[Anomaly] = []
 
-    def spend(self, usd: float, at_ms: int, *, tenant: str = "acme", route: tuple[str, ...] = ROUTE, log_ms: int | None = None,
-              day: int | None = None) -> list[Anomaly]:  # fmt: skip
-        self.watch.spent(tenant, route, at_ms // DAY_MS if day is None else day, round(usd * NANO))  # type:
-        ignore[arg-type] return self.pass_to(at_ms, log_ms)
+    def spend(
+        self, usd: float, at_ms: int, *, tenant: str = "acme", route: Route = ROUTE, day: int | None = None
+    ) -> list[Anomaly]:
+        self.watch.spent(tenant, route, at_ms // DAY_MS if day is None else day, round(usd * NANO))
+        return self.pass_to(at_ms)
 
     def pass_to(self, at_ms: int, log_ms: int | None = None) -> list[Anomaly]:
         found = self.watch.judge(at_ms, at_ms if log_ms is None else log_ms, self.budgets, DEFAULT)

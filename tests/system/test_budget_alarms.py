@@ -1,4 +1,4 @@
-"""Budgets on the real Kafka: set by the command, in force by the log, near and exceeded, also after the judge was killed."""
+"""Budgets on the real Kafka: set by the command, in force by the log, near and exceeded, the judge killed between."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Anomaly:
         return self.subject.get("tenant", "")
 
 
-_KNOWN = frozenset(one.name for one in fields(Anomaly)) - {"window_start", "window_end", "more"}
+_KNOWN = frozenset(one.name for one in fields(Anomaly)) - {"window_start", "window_end", "more"} | {"schema", "window"}
 
 
 def read(value: bytes | str) -> Anomaly:

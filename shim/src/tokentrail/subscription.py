@@ -103,7 +103,7 @@ class Subscription:
             }
         )
         try:
-            self._begin(_milliseconds(since), connect_timeout_s)
+            self._connect(_milliseconds(since), connect_timeout_s)
         except BaseException:
             self._consumer.close()
             raise
@@ -146,25 +146,32 @@ class Subscription:
             self._closed = True
             self._consumer.close()
 
+    def _connect(self, since_ms: int | None, timeout_s: float) -> None:
+        """Decide where to begin before anything is read, so that nothing falls between; a broker may be starting."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self._begin(since_ms, max(0.1, deadline_s - time.monotonic()))
+            except KafkaException as error:
+                if time.monotonic() >= deadline_s:
+                    raise SubscriptionError(f"Kafka does not answer: {error.args[0].str()}") from error
+                time.sleep(POLL_S)
+
     def _begin(self, since_ms: int | None, timeout_s: float) -> None:
-        """Decide where to begin before anything is read, so that nothing falls between."""
-        try:
-            found = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
-            if found.error is not None:
-                raise SubscriptionError(f"There is no topic {self._topic} ({found.error.str()}).")
-            places = [TopicPartition(self._topic, number) for number in found.partitions]
-            begin = self._offsets(places, since_ms, timeout_s)
-            if self._group is None:
-                self._consumer.assign(begin)
-                return
-            missing = [place for place in self._consumer.committed(places, timeout=timeout_s) if place.offset < 0]
-            if missing:
-                # A group that has never been here: it begins where a subscription without one would.
-                numbers = {place.partition for place in missing}
-                self._consumer.commit(offsets=[one for one in begin if one.partition in numbers], asynchronous=False)
-            self._consumer.subscribe([self._topic])
-        except KafkaException as error:
-            raise SubscriptionError(f"Kafka does not answer: {error.args[0].str()}") from error
+        found = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
+        if found.error is not None:
+            raise SubscriptionError(f"There is no topic {self._topic} ({found.error.str()}).")
+        places = [TopicPartition(self._topic, number) for number in found.partitions]
+        begin = self._offsets(places, since_ms, timeout_s)
+        if self._group is None:
+            self._consumer.assign(begin)
+            return
+        missing = [place for place in self._consumer.committed(places, timeout=timeout_s) if place.offset < 0]
+        if missing:
+            # A group that has never been here: it begins where a subscription without one would.
+            numbers = {place.partition for place in missing}
+            self._consumer.commit(offsets=[one for one in begin if one.partition in numbers], asynchronous=False)
+        self._consumer.subscribe([self._topic])
 
     def _offsets(self, places: list[TopicPartition], since_ms: int | None, timeout_s: float) -> list[TopicPartition]:
         if since_ms is not None:

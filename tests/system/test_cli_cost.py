@@ -118,3 +118,17 @@ def test_only_its_owner_lets_a_budget_go(run):
 def test_what_cannot_be_is_refused_in_one_sentence(run, arguments, said):
     done = run(*arguments)
     assert done.code == 2 and said in done.err and done.err.count("\n") == 1
+
+
+def test_the_query_of_every_rule_is_answered(run):
+    from pipeline.detection.registry import RULES
+    from pipeline.detection.shown import sql
+    from schemas.anomaly import Span
+
+    subject = {"tenant": ACME, "feature": "chat", "provider": "openai", "model": "gpt-4o"}
+    to_come = "evaluation.drop feedback.negative redaction.failed schema.validity retrieval.hit_rate guardrail.rate"
+    for rule in {*(entry.name for entry in RULES), *to_come.split(), "refusal.rate", "output.length"}:
+        done = run("query", sql(rule, subject, Span(NOW_MS - 3_600_000, NOW_MS)), "--json")
+        assert done.code == 0, (rule, done.err)
+    shown = run("query", sql("budget.near", subject, Span(NOW_MS - 3_600_000, NOW_MS)), "--json")
+    assert [line["cost_usd"] for line in shown.lines] == [3.0]

@@ -99,7 +99,8 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
 
     `guardrails` names those that were triggered. `error_words` are keyed hashes: of the error's message without what
     varies in it, and then of each of its words (`*` for what was taken out), so that templates are found without text.
-    `refusal`, `language`, `length_bucket` and `topic_bucket` are derived from text: see `pipeline.intake.shapes`.
+    `refusal`, `language`, `length_bucket` and `topics` (`topic_bucket` is the first of them) are derived from text: see
+    `pipeline.intake.shapes`.
     """
 
     type: RecordType
@@ -172,6 +173,7 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
     language: str | None = None
     length_bucket: int | None = None
     topic_bucket: int | None = None
+    topics: tuple[int, ...] = ()
     loop: Loop | None = None
 
     @property

@@ -107,7 +107,7 @@ class Shape(msgspec.Struct, array_like=True, gc=False):
         languages: Calls by the answer's language.
         models: Calls by the model that answered; at most 8 in a cell, the others under `other`.
         lengths: Calls by length bucket of the answer.
-        topics: Calls by keyed topic bucket of the question.
+        topics: Calls by keyed topic bucket of the question; up to four of a call.
     """
 
     finishes: dict[str, int] = {}

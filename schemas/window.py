@@ -16,6 +16,18 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float | None = None
 
 
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By which rules a key is judged.
+
+    Attributes:
+        judged: By rule, since when there is enough to judge by (milliseconds since 1970).
+        waiting: By rule, what there is too little of, as in `5 of 168 hours`.
+    """
+
+    judged: dict[str, int] = {}
+    waiting: dict[str, str] = {}
+
+
 class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     """One closed window; a late event makes a further revision. Readers keep the highest revision of an identity.
 
@@ -63,6 +75,7 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     ttft_ms: Quantiles = Quantiles()
     run_ms: Quantiles = Quantiles()
     bucket: Bucket | None = None
+    standing: Standing | None = None
 
 
 class Windows(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.window.v1"):

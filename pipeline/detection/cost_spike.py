@@ -24,9 +24,6 @@ from schemas.anomaly import Severity, Span, SuggestedControl
 NANO: Final = 1_000_000_000
 # Costs of the calls of one run resemble one another: so many calls are one independent payment.
 CORRELATED: Final = 2.0
-# Baselines that take the last day's hours of a key and of its parts are looked at once in so many minutes: enough for
-# an hour.
-THOROUGH_EVERY: Final = 5
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +108,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         found = self._by_habit(scene, past)
         if found is not None:
             return found
-        if not scene.thorough or scene.minute % THOROUGH_EVERY:
+        if not scene.thorough:
             return None
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
         if calls < self.least_calls or cost < self.least_excess_usd * NANO:

@@ -38,6 +38,8 @@ from schemas.window import Windows
 
 # The watermark may jump (a quiet system without ticks): only this many minutes are judged one by one.
 LONGEST_STEP: Final = 180
+# Minutes between thorough looks of rules that are asked every minute.
+THOROUGH_EVERY: Final = 5
 
 
 @dataclass(slots=True)
@@ -188,7 +190,7 @@ class Judge:
             timeline = self.store.timelines.get(key)
             if timeline is None:
                 continue
-            scene = Scene(self.store, timeline, minute)
+            scene = Scene(self.store, timeline, minute, thorough=not minute % THOROUGH_EVERY)
             has_case = key in open_keys
             for rule in self._rules.active(key[0], tenant_of(key)):
                 recipe = rule.recipe

@@ -25,7 +25,7 @@ class Scene:
         store: Everything that is known.
         timeline: The key; its rolling sums are moved to the minute.
         minute: Last minute under test.
-        thorough: False for a look in the middle of a minute, which must be quick.
+        thorough: Whether to look at what is dear to look at, too.
     """
 
     __slots__ = ("_hours", "_names", "_recent", "key", "minute", "store", "tenant", "thorough", "timeline")

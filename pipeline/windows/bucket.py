@@ -150,8 +150,8 @@ def _add_shape(shape: Shape, fact: Fact) -> None:
     bucket = fact.length_bucket
     if bucket is not None and fact.status == "ok":
         shape.lengths[bucket] = shape.lengths.get(bucket, 0) + 1
-    if fact.topic_bucket is not None:
-        shape.topics[fact.topic_bucket] = shape.topics.get(fact.topic_bucket, 0) + 1
+    for topic in fact.topics:
+        shape.topics[topic] = shape.topics.get(topic, 0) + 1
 
 
 def _count(counts: dict[str, int], name: str, most: int) -> None:

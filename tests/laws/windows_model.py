@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import resource
 import sys
 import time
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -42,19 +42,15 @@ SMALL_CORRECTED = 85
 EXPIRED_MINUTES = 26 * 60
 
 
-@dataclass
 class Sum:
     """One stretch of time of one key, counted the slow way."""
 
-    calls: int = 0
-    facts: int = 0
-    cost: int = 0
-    tokens: int = 0
-    dearest: int = 0
-    errors: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    labels: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    liked: int = 0
-    latencies: array[float] = field(default_factory=lambda: array("d"))
+    __slots__ = ("calls", "cost", "counts", "dearest", "facts", "latencies", "liked", "tokens")
+
+    def __init__(self) -> None:
+        self.calls = self.facts = self.cost = self.tokens = self.dearest = self.liked = 0
+        self.counts: dict[str, int] | None = None
+        self.latencies: array[float] | None = None
 
     def add(self, fact: Fact) -> None:
         self.facts += 1
@@ -66,30 +62,44 @@ class Sum:
         self.tokens += fact.output_tokens or 0
         self.dearest = max(self.dearest, fact.cost_nano_usd or 0)
         if fact.status != "ok":
-            self.errors[fact.status] += 1
+            self._count(f"error {fact.status}")
         if fact.output_label:
-            self.labels[fact.output_label] += 1
+            self._count(f"label {fact.output_label}")
         if fact.latency_ms is not None:
+            if self.latencies is None:
+                self.latencies = array("f")
             self.latencies.append(fact.latency_ms)
+
+    def _count(self, name: str, count: int = 1) -> None:
+        if self.counts is None:
+            self.counts = {}
+        self.counts[name] = self.counts.get(name, 0) + count
 
     def join(self, other: Sum) -> None:
         for name in ("calls", "facts", "cost", "tokens", "liked"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.dearest = max(self.dearest, other.dearest)
-        for mine, theirs in ((self.errors, other.errors), (self.labels, other.labels)):
-            for name, count in theirs.items():
-                mine[name] += count
-        self.latencies.extend(other.latencies)
+        for name, count in (other.counts or {}).items():
+            self._count(name, count)
+        if other.latencies:
+            if self.latencies is None:
+                self.latencies = array("f")
+            self.latencies.extend(other.latencies)
+
+    def of(self, kind: str) -> dict[str, int]:
+        """Counts of `error` or `label`."""
+        counts = self.counts or {}
+        return {name.partition(" ")[2]: count for name, count in counts.items() if name.startswith(kind)}
 
 
 class Reference:
-    """Every fact counted once; minutes for what small windows must hold, hours for what only larger ones must."""
+    """Every fact counted once: by minutes and blocks for what small windows must hold, by hours for all else."""
 
     def __init__(self) -> None:
-        self.minutes: dict[tuple[Key, int], Sum] = {}
-        self.only_hours: dict[tuple[Key, int], Sum] = {}
+        # By unit in minutes; 60 holds only what blocks do not.
+        self.sums: dict[int, dict[tuple[Key, int], Sum]] = {1: {}, 5: {}, 60: {}}
 
-    def count(self, facts: list[Fact]) -> None:
+    def count(self, facts: Iterable[Fact]) -> None:
         """Facts of one partition, in source order, each once."""
         newest = 0
         for fact in facts:
@@ -105,23 +115,23 @@ class Reference:
             if fact.type == "call" and fact.user:
                 keys.append(("user", fact.tenant, fact.user))
             for key in keys:
-                if late <= SMALL_CORRECTED:
-                    self.minutes.setdefault((key, minute), Sum()).add(fact)
-                else:
-                    self.only_hours.setdefault((key, minute // 60), Sum()).add(fact)
+                units = (60,) if late > SMALL_CORRECTED else (1, 5) if 1 in SIZES[key[0]] else (5,)
+                for unit in units:
+                    self.sums[unit].setdefault((key, minute // unit), Sum()).add(fact)
 
     def windows(self, ended: int) -> Iterator[tuple[Key, int, int, Sum]]:
         """(key, size, start) in minutes, and what the window must hold, of every window that ended before `ended`."""
         for size in (1, 5, 60, 1_440, WEEK_MINUTES):
             found: dict[tuple[Key, int], Sum] = {}
-            for sums, unit in ((self.minutes, 1), (self.only_hours, 60)):
-                if unit > size:
-                    continue
-                for (key, at), one in sums.items():
+            for unit in (1,) if size == 1 else (5,) if size == 5 else (5, 60):
+                for (key, at), one in self.sums[unit].items():
                     if size not in SIZES[key[0]]:
                         continue
                     for start in _starts(at * unit, size):
-                        found.setdefault((key, start), Sum()).join(one)
+                        if size < 60:
+                            found[key, start] = one
+                        else:
+                            found.setdefault((key, start), Sum()).join(one)
             for (key, start), one in found.items():
                 if start + size <= ended:
                     yield key, size, start, one
@@ -179,10 +189,30 @@ def history(dice: Random, partition: int, events: int, days: float, latest: int)
     yield facts.tick(end_ms + 60 * HOUR_MS)
 
 
+_pack = msgspec.msgpack.Encoder().encode
+_fact = msgspec.msgpack.Decoder(Fact).decode
+_window = msgspec.msgpack.Decoder(Window).decode
+
+
+class Log:
+    """Facts of one partition, packed, with when they were received."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+        self.received: array[int] = array("q")
+
+    def append(self, fact: Fact) -> None:
+        self.values.append(_pack(fact))
+        self.received.append(fact.received_at)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return map(_fact, self.values)
+
+
 class Meter:
     """A meter whose process may die. Reads facts as `measure` may have put them into the log."""
 
-    def __init__(self, partition: int, facts: list[Fact], dice: Random) -> None:
+    def __init__(self, partition: int, facts: Log, dice: Random) -> None:
         self.partition, self.facts, self.dice = partition, facts, dice
         self.snapshot: tuple[bytes, int] | None = None
         self.start()
@@ -203,10 +233,10 @@ class Meter:
     def until(self, at_ms: float, out: list[bytes], faults: float) -> None:
         """Work off what was received before a moment, and publish."""
         dice = self.dice
-        due = bisect_right(self.facts, at_ms, self.next, key=lambda fact: fact.received_at)
+        due = bisect_right(self.facts.received, at_ms, self.next)
         while self.next < due:
             end = min(due, self.next + dice.randint(1, 60))
-            part = self.facts[self.next : end]
+            part = [_fact(value) for value in self.facts.values[self.next : end]]
             if dice.random() < faults and len(part) > 3:
                 hole = dice.randrange(len(part) - 1)
                 part = part[:hole] + part[hole + 1 :] + part
@@ -237,7 +267,7 @@ class Meter:
 class Played:
     """What was published, and what must have been."""
 
-    windows: dict[tuple[Key, int, int], Window]
+    windows: dict[tuple[Key, int, int], bytes]
     revisions: dict[tuple[Key, int, int], int]
     reference: Reference
     anomalies: list[Anomaly]
@@ -260,7 +290,9 @@ def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_
     for partition in range(PARTITIONS):
         # Behind by some hours and late by more is beyond what is kept.
         latest = EXPIRED_MINUTES - round(60 * behind_hours) - 60 if behind_hours else max(LATENESS)
-        facts = list(history(Random(f"{seed} {partition}"), partition, events // PARTITIONS, days, latest))
+        facts = Log()
+        for fact in history(Random(f"{seed} {partition}"), partition, events // PARTITIONS, days, latest):
+            facts.append(fact)
         reference.count(facts)
         meters.append(Meter(partition, facts, Random(f"meter {seed} {partition}")))
     log: list[bytes] = []
@@ -294,11 +326,12 @@ def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_
 
 def judged(
     seed: int, log: list[bytes], marks: list[tuple[int, float]], faults: float
-) -> tuple[dict[tuple[Key, int, int], Window], dict[tuple[Key, int, int], int], list[Anomaly]]:
+) -> tuple[dict[tuple[Key, int, int], bytes], dict[tuple[Key, int, int], int], list[Anomaly]]:
     """What a judge publishes that dies now and then: the highest revision of each window; every anomaly."""
     dice = Random(f"judge {seed}")
     judge, snapshot = Judge(PARTITIONS), (b"", 0)
-    found: dict[tuple[Key, int, int], Window] = {}
+    found: dict[tuple[Key, int, int], bytes] = {}
+    revisions: dict[tuple[Key, int, int], int] = {}
     anomalies: dict[tuple[str, int], Anomaly] = {}
     place, at = 0, 0
     while at < len(log):
@@ -312,10 +345,10 @@ def judged(
         for closed in verdict.windows:
             for window in closed.windows:
                 name = (_key(window), window.size_s // 60, window.start // MINUTE_MS)
-                before = found.get(name)
-                if before is None or before.revision < window.revision:
-                    found[name] = window
-                assert before is None or window.revision <= before.revision + 1
+                before = revisions.get(name, 0)
+                assert window.revision <= before + 1
+                if before < window.revision:
+                    found[name], revisions[name] = _pack(window), window.revision
         at += 1
         if dice.random() < faults / 300:
             snapshot = (msgspec.msgpack.encode(judge.state()), at)
@@ -323,7 +356,7 @@ def judged(
             judge, at = Judge(PARTITIONS), snapshot[1]
             judge.restore(msgspec.msgpack.decode(snapshot[0], type=JudgeState))
             place = 0
-    return found, {name: window.revision for name, window in found.items()}, list(anomalies.values())
+    return found, revisions, list(anomalies.values())
 
 
 def _key(window: Window) -> Key:
@@ -339,15 +372,15 @@ def differences(played: Played, least_size: int = 1) -> list[str]:
     """What is wrong with the windows; empty when they are what they must be."""
     found, wrong = dict(played.windows), list[str]()
     for key, size, start, due in played.reference.windows(played.ended):
-        window = found.pop((key, size, start), None)
+        packed = found.pop((key, size, start), None)
         if size < least_size:
             continue
-        if window is None:
+        if packed is None:
             wrong.append(f"{key} {size} {start}: missing, {due.facts} facts")
             continue
+        window = _window(packed)
         wrong += [f"{key} {size} {start} r{window.revision}: {one}" for one in _compare(window, due)]
-    wrong += [f"{name}: {window.calls} calls that were never made" for name, window in found.items()
-              if name[1] >= least_size]  # fmt: skip
+    wrong += [f"{name}: of calls that were never made" for name in found if name[1] >= least_size]
     return wrong
 
 
@@ -357,15 +390,15 @@ def _compare(window: Window, due: Sum) -> Iterator[str]:
         "cost": (window.cost_nano_usd, due.cost),
         "tokens": (window.output_tokens, due.tokens),
         "dearest": (window.max_cost_nano_usd, due.dearest),
-        "errors": (window.errors, dict(due.errors)),
+        "errors": (window.errors, due.of("error")),
     }
     bucket = window.bucket
     if bucket is not None and bucket.shape is not None and bucket.quality is not None:
-        pairs |= {"labels": (bucket.shape.labels, dict(due.labels)), "liked": (bucket.quality.liked, due.liked)}
+        pairs |= {"labels": (bucket.shape.labels, due.of("label")), "liked": (bucket.quality.liked, due.liked)}
     for name, (is_, must) in pairs.items():
         if is_ != must:
             yield f"{name} {is_} instead of {must}"
-    values = sorted(due.latencies)
+    values = sorted(due.latencies or ())
     for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
         told = getattr(window.latency_ms, name)
         true = values[math.floor(q * (len(values) - 1))] if values else None
@@ -390,7 +423,8 @@ def main(argv: list[str] | None = None) -> int:
         f"{total:,} revisions (at most {most} of one), {len(played.anomalies)} anomaly revisions, "
         f"{time.monotonic() - begun:.0f} s: {len(wrong)} windows are wrong"
     )
-    print("\n".join(wrong[:20]))
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print("\n".join([f"at most {memory_mb:.0f} MB in this process", *wrong[:20]]))
     return 1 if wrong else 0
 
 

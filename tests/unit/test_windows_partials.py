@@ -242,7 +242,7 @@ def test_quality_and_shape_of_a_call_are_counted(fold: PartialFold) -> None:
     facts = Facts()
     common = {"response_model": "gpt-4o-2024-08-06", "output_label": "bill"}
     fold.fold(facts.call(NOON, **common, refusal=True, finish_reason="stop", language="en",
-                         length_bucket=9, topic_bucket=3, schema_valid=False, guardrails_triggered=2,
+                         length_bucket=9, topics=(3, 60), schema_valid=False, guardrails_triggered=2,
                          guardrails=("pii", "topic"), retrieval_requested=8, retrieval_hits=0))  # fmt: skip
     fold.fold(facts.call(NOON + 1, **common, schema_valid=True, guardrails_triggered=0, retrieval_hits=3,
                          status="rate_limited", retries=2))  # fmt: skip
@@ -254,7 +254,7 @@ def test_quality_and_shape_of_a_call_are_counted(fold: PartialFold) -> None:
     assert (quality.retrievals, quality.requested, quality.hits, quality.misses) == (2, 8, 3, 1)
     assert quality.samples == {"refusal": 0, "schema": 0, "guardrail": 0, "retrieval": 0}
     assert (shape.labels, shape.languages, shape.finishes) == ({"bill": 2}, {"en": 1}, {"stop": 1})
-    assert (shape.models, shape.lengths, shape.topics) == ({"gpt-4o-2024-08-06": 1}, {9: 1}, {3: 1})
+    assert (shape.models, shape.lengths, shape.topics) == ({"gpt-4o-2024-08-06": 1}, {9: 1}, {3: 1, 60: 1})
     assert (bucket.errors, bucket.failed_at, bucket.retries) == ({"rate_limited": 1}, 1, 2)
 
 

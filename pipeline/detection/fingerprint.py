@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.detection.canonical import MAX_TEXT_CHARS, arguments, canonical, result
-from pipeline.detection.messages import answered, calls_in, messages_of, role_of, said, told
+from pipeline.detection.messages import answered, calls_in, is_stand_in, messages_of, role_of, said, told
 from pipeline.detection.shapes import Looked, look, name_bits, tag, writes
 from pipeline.detection.words import sample
 from schemas.event import Event, ToolCall
@@ -104,7 +104,13 @@ class _Marks:
         if not shaped:
             return marks, None
         whole = looked[0] if len(looked) == 1 else look([value for _, _, value in settled], self.key)
-        names = [name for _, text, _ in settled for name in _NAMED.findall(text) if _names_one(name)][:MOST_TOLD]
+        names = [
+            name
+            for _, text, value in settled
+            if not is_stand_in(value)
+            for name in _NAMED.findall(text)
+            if _names_one(name)
+        ][:MOST_TOLD]
         told_names = told_of(messages, names) if names else set[str]()
         shape = msgspec.structs.replace(
             whole.shape,

@@ -53,7 +53,7 @@ class Looked(NamedTuple):
 
 def look(value: Any, key: bytes) -> Looked:
     """The shape of a JSON value or text under the secret of a tenant."""
-    texts, numbers = _values(value)
+    texts, numbers, hashes = _values(value)
     words = read("\n".join(texts))
     levels = _levels(numbers, texts, key)
     bits = sketch(words.content, key)
@@ -64,7 +64,8 @@ def look(value: Any, key: bytes) -> Looked:
         min(MOST_WORDS, len(words.volatile) + len(numbers)),
         levels,
     )
-    return Looked(f"{words.loose} 0" if numbers and not words.volatile else words.loose, shape, words.content)
+    loose = f"{words.loose} 0" if numbers and not words.volatile else words.loose
+    return Looked(" ".join((loose, *hashes)) if hashes else loose, shape, words.content)
 
 
 def writes(calls: Iterable[ToolCall]) -> bool:
@@ -88,9 +89,10 @@ def name_bits(names: Iterable[str], key: bytes) -> int:
     return bits
 
 
-def _values(value: Any) -> tuple[list[str], list[int | float]]:
-    """Strings and numbers of a value, the shallow ones first; keys in their order, so that slots compare."""
+def _values(value: Any) -> tuple[list[str], list[int | float], list[str]]:
+    """Strings, numbers and hashes that stand for texts, the shallow ones first; keys in order, so that slots compare."""
     texts: list[str] = []
+    hashes: list[str] = []
     numbers: list[int | float] = []
     level, seen, chars = [value], 0, 0
     while level and seen < MOST_VALUES and chars < MOST_CHARS:
@@ -107,10 +109,13 @@ def _values(value: Any) -> tuple[list[str], list[int | float]]:
                 numbers.append(item)
             elif isinstance(item, list):
                 below += item[:MOST_VALUES]
-            elif isinstance(item, dict) and not is_stand_in(item):
-                below += [item[name] for name in sorted(item)[:MOST_VALUES]]
+            elif isinstance(item, dict):
+                if is_stand_in(item):
+                    hashes.append(str(item["hash"])[:64])
+                else:
+                    below += [item[name] for name in sorted(item)[:MOST_VALUES]]
         level = below
-    return texts, numbers
+    return texts, numbers, hashes
 
 
 @lru_cache(maxsize=1_024)

@@ -14,6 +14,7 @@ from pipeline.audit.positions import Mark
 from pipeline.detection.fingerprint import loop_marks
 from pipeline.detection.loop_runaway import LoopRunaway
 from pipeline.detection.loops import LoopWatch
+from pipeline.detection.shapes import look
 from schemas.anomaly import Anomaly
 from schemas.event import Event
 from tests.streams import HOUR_MS, MIDNIGHT_MS, Facts
@@ -264,3 +265,11 @@ def test_different_questions_to_one_tool_are_work(agent: Agent) -> None:
     dice = Random(7)
     for _ in range(40):
         assert not agent.tool("search", {"query": prose(dice, 3)}, prose(dice, 12))
+
+
+def test_texts_that_came_as_hashes_are_the_same_or_not_but_never_near() -> None:
+    def looked(digest: str) -> str:
+        return look({"length": 24, "hash": digest}, KEY).loose
+
+    assert looked("06e39f4bcd06b78c53264aa7241b119b") == looked("06e39f4bcd06b78c53264aa7241b119b")
+    assert looked("06e39f4bcd06b78c53264aa7241b119b") != looked("dbbc15c5c2cfab8169d5dfa99dd759d6")

@@ -1,4 +1,4 @@
-"""A small classifier of sentiment by words: English, no model, a few microseconds. How good it is: decision 0018."""
+"""A small classifier of sentiment by words: English, no model. How good it is: decision 0018."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sentiment(answer: Answer) -> list[Verdict]:
     """How an answer sounds, from -1 (negative) to 1 (positive); nothing where it is not in English."""
     if answer.language not in (None, "en"):
         return []
-    words = _WORD.findall(answer.text[:MOST_CHARS].lower().replace("’", "'"))  # noqa: RUF001
+    words = _WORD.findall(answer.text[:MOST_CHARS].lower().replace("’", "'"))
     if not words:
         return []
     total = weight = 0.0

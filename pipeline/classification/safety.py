@@ -20,8 +20,8 @@ _SLURS: Final = _any(
     r"dykes? pak[i1]s? gooks? c[o0]ons? towel\s?heads? rag\s?heads? subhumans? untermensch(?:en)? half\s?breeds?"
 )
 _ABUSE: Final = _any(
-    r"fuck(?:ing|ers?|ed|s)? motherfuck(?:er|ers|ing) cunts? bitch(?:es)? whores? sluts? assholes? dickheads? bastards? "
-    r"cocksuckers? wankers? twats? bullshit shit(?:s|ty|head)? puss(?:y|ies) jerk\soff blow\s?jobs?"
+    r"fuck(?:ing|ers?|ed|s)? motherfuck(?:er|ers|ing) cunts? bitch(?:es)? whores? sluts? assholes? dickheads? "
+    r"bastards? cocksuckers? wankers? twats? bullshit shit(?:s|ty|head)? puss(?:y|ies) jerk\soff blow\s?jobs?"
 )
 _HARM: Final = re.compile(
     r"(?:you|they|he|she|all\s(?:\w+\s){1,3})\s?(?:should|must|deserve[sd]?\sto|need\sto)\s(?:all\s)?"

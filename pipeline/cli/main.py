@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("pipeline.cli.rules", "Show the rules, check a rules file, try it on history, put it into force."),
     "cost": ("pipeline.cli.cost", "What calls cost, by whatever tells them apart, and what is to come."),
     "budget": ("pipeline.cli.budget", "Say how much may be spent on what, and see what is spent of it."),
+    "digest": ("pipeline.cli.digest", "Sum up a week on one page: terminal, Markdown or HTML."),
     "query": ("pipeline.cli.query", "Ask ClickHouse: named reports or free SQL."),
     "verify": ("pipeline.cli.verify", "Reconcile Kafka, ledger and rows; fails when they differ."),
     "evidence": ("pipeline.cli.evidence", "One record's whole proof as a file, and its check without any database."),

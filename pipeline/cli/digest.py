@@ -27,7 +27,9 @@ LOGIN: Final = "auditor"
     "  tokentrail digest --user investigator --reason 'weekly review' --format markdown"
 )
 def digest(
-    week: Annotated[str | None, typer.Option(help="2026-W47, this, or last (the default), Monday to Sunday, UTC.")] = None,
+    week: Annotated[
+        str | None, typer.Option(help="2026-W47, this, or last (the default), Monday to Sunday, UTC.")
+    ] = None,
     form: Annotated[
         Literal["terminal", "markdown", "html"], typer.Option("--format", help="How it is shown.")
     ] = "terminal",

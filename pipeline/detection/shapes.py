@@ -90,7 +90,7 @@ def name_bits(names: Iterable[str], key: bytes) -> int:
 
 
 def _values(value: Any) -> tuple[list[str], list[int | float], list[str]]:
-    """Strings, numbers, and hashes that stand for texts; the shallow ones first, keys in order, so that slots compare."""
+    """Strings, numbers, and hashes for texts; the shallow ones first, keys in order, so that slots compare."""
     texts: list[str] = []
     hashes: list[str] = []
     numbers: list[int | float] = []

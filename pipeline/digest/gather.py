@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pipeline.cli.costs import Range, spendings
+from pipeline.cli.reader import Refused
 from pipeline.control.budgets import NANO
 from pipeline.digest.model import WEEK, Picture, Section, section
-from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.cli.reader import Reader
@@ -51,7 +51,7 @@ _BY_DAY: Final = f"""
 """
 _REPEATED: Final = f"""
     SELECT tenant, any(feature) AS feature, any(model) AS model, count() AS asked,
-        sum(toDecimal128(c.cost_usd, 9)) - max(toDecimal128(c.cost_usd, 9)) AS cost_usd,
+        toFloat64(sum(toDecimal128(c.cost_usd, 9)) - max(toDecimal128(c.cost_usd, 9))) AS cost_usd,
         any(substringUTF8(t.input, 1, 400)) AS input
     FROM calls AS c INNER JOIN call_content AS t
         ON c.epoch = t.epoch AND c.partition = t.partition AND c.offset = t.offset
@@ -98,29 +98,30 @@ _COVERED: Final = f"""
             arrayStringConcat(arrayMap(
                 (n, s) -> if(isNaN(s), n, concat(n, ' ', toString(round(s, 2)))),
                 arraySlice(groupUniqArray(name), 1, 4),
-                arrayMap(n -> arrayAvg(arrayFilter((s, o) -> o = n AND isNotNull(s), groupArray(score), groupArray(name))),
-                    arraySlice(groupUniqArray(name), 1, 4))), ', ') AS scores
+                arrayMap(n -> arrayAvg(arrayFilter((s, o) -> o = n AND isNotNull(s), groupArray(score),
+                    groupArray(name))), arraySlice(groupUniqArray(name), 1, 4))), ', ') AS scores
         FROM evaluations WHERE {_OF} GROUP BY tenant, feature
     ) AS e USING (tenant, feature)
     ORDER BY calls DESC LIMIT {MOST}
 """
 _ERRORS: Final = f"""
-    SELECT tenant, feature, model, status, error_type, count() AS calls, sum(toDecimal128(calls.cost_usd, 9)) AS cost_usd
+    SELECT tenant, feature, model, status, error_type, count() AS calls,
+        toFloat64(sum(toDecimal128(calls.cost_usd, 9))) AS cost_usd
     FROM calls WHERE {_CALLS} AND {_IN} AND status != 'ok'
     GROUP BY tenant, feature, model, status, error_type ORDER BY calls DESC LIMIT {MOST}
 """
 _DISLIKED: Final = f"""
-    SELECT tenant, feature, about, count() AS times, min(rating) AS rating, any(label) AS label
-    FROM feedback WHERE {_OF} AND (rating < 0 OR label IN ('bad', 'down', 'negative', 'no', 'incorrect', 'unsafe'))
-    GROUP BY tenant, feature, about ORDER BY times DESC, rating, about LIMIT {MOST}
+    SELECT tenant, feature, about, count() AS times, min(feedback.rating) AS worst, any(feedback.label) AS said
+    FROM feedback WHERE {_OF} AND (feedback.rating < 0 OR feedback.label IN ('bad', 'down', 'negative', 'no',
+    'incorrect', 'unsafe')) GROUP BY tenant, feature, about ORDER BY times DESC, worst, about LIMIT {MOST}
 """
 _TEXTS: Final = """
     SELECT id, substringUTF8(output, 1, 1000) AS output FROM call_content
     WHERE id IN {ids:Array(String)} AND received_at >= fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC')
 """
 _OUTCOMES: Final = f"""
-    SELECT tenant, feature, if(empty(label), 'rated only', label) AS outcome, count() AS times, avg(rating) AS rating
-    FROM feedback WHERE {_OF} GROUP BY tenant, feature, outcome ORDER BY times DESC LIMIT {MOST}
+    SELECT tenant, feature, if(empty(label), 'rated only', label) AS outcome, count() AS times, avg(feedback.rating) AS
+    mean FROM feedback WHERE {_OF} GROUP BY tenant, feature, outcome ORDER BY times DESC LIMIT {MOST}
 """
 _OUTCOME_TEXTS: Final = f"""
     SELECT f.tenant AS tenant, f.feature AS feature,
@@ -140,10 +141,10 @@ _FOUND: Final = f"""
 """
 _SWITCHED: Final = f"""
     SELECT c.appended_at AS at, c.kind AS kind, c.owner AS owner,
-        arrayStringConcat(arrayMap((k, v) -> concat(k, '=', v), mapKeys(c.selector), mapValues(c.selector)), ' ') AS selector,
-        coalesce(nullIf(JSONExtractString(c.body, 'reason'), ''), JSONExtractString(c.body, 'note')) AS reason, a.why AS because
-    FROM controls_log AS c FINAL LEFT JOIN (SELECT id, why FROM anomalies_now) AS a ON a.id = c.cause
-    WHERE c.kind NOT IN ('epoch', 'erasure')
+        arrayStringConcat(arrayMap((k, v) -> concat(k, '=', v), mapKeys(c.selector), mapValues(c.selector)), ' ') AS
+        selector, coalesce(nullIf(JSONExtractString(c.body, 'reason'), ''), JSONExtractString(c.body, 'note')) AS
+    reason, a.why AS because FROM controls_log AS c FINAL LEFT JOIN (SELECT id, why FROM anomalies_now) AS a ON a.id =
+    c.cause WHERE c.kind NOT IN ('epoch', 'erasure')
         AND c.appended_at >= fromUnixTimestamp64Milli({{since_ms:Int64}}, 'UTC')
         AND c.appended_at < fromUnixTimestamp64Milli({{until_ms:Int64}}, 'UTC')
         AND ({{tenant:String}} = '' OR c.tenant IN ('', {{tenant:String}}))
@@ -184,8 +185,8 @@ class Gatherer:
     def _or_refused(self, name: str, title: str, make: Callable[[], Section]) -> Section:
         try:
             return make()
-        except UsageError as error:
-            return Section(name, title, f"Not for the login {self._reader.user}: {error}")
+        except Refused as error:
+            return Section(name, title, _refused(self._reader.user, error))
 
     def _rows(self, sql: str, **more: Any) -> list[list[Any]]:
         return [list(row) for row in self._reader.ask(sql, {**self._values, **more}).rows]
@@ -227,9 +228,7 @@ class Gatherer:
         for day, tenant, usd in self._rows(_BY_DAY):
             if day in days and usd:
                 sums.setdefault(tenant if tenant in shown else "others", [0.0] * DAYS)[days.index(day)] += usd
-        return Picture(
-            "Cost by day", [f"{day:%a %d}" for day in days], list(sums), list(sums.values())
-        )
+        return Picture("Cost by day", [f"{day:%a %d}" for day in days], list(sums), list(sums.values()))
 
     def _features(self) -> Section:
         rows, total, _ = self._compared(["tenant", "feature"])
@@ -252,8 +251,8 @@ class Gatherer:
         from pipeline.cli.formats import money
 
         says = (
-            f"The same question to the same model with the same parameters, and no cache answered: {money(spent)} for all "
-            "but the first time."
+            "The same question to the same model with the same parameters, and no cache answered: "
+            f"{money(spent)} for all but the first time."
             if rows
             else "No question was asked twice without a cache answering."
         )
@@ -339,7 +338,7 @@ class Gatherer:
             try:
                 found = self._rows(_TEXTS, ids=[row[2] for row in rows])
                 texts = {ident: _said(text) for ident, text in found}
-            except UsageError:
+            except Refused:
                 says = f"By id: the login {self._reader.user} may not read text, or gave no --reason."
         return section(
             "disliked", "Disliked answers", says,
@@ -351,7 +350,7 @@ class Gatherer:
     def _outcomes(self) -> Section:
         try:
             rows, says = self._rows(_OUTCOME_TEXTS), ""
-        except UsageError:
+        except Refused:
             rows, says = self._rows(_OUTCOMES), "By label: an outcome in words is text, which this login may not read."
         return section(
             "outcomes", "Outcomes", says if rows else "Nobody said how it ended.",
@@ -365,6 +364,12 @@ class Gatherer:
             "switched", "What was set and switched", "" if rows else "Nothing was set or switched.",
             {"at": "time", "kind": "text", "by": "text", "on": "text", "reason": "text", "because": "text"}, rows,
         )  # fmt: skip
+
+
+def _refused(login: str, error: Refused) -> str:
+    if error.lacks_reason:
+        return f"{login} sees this with a --reason."
+    return f"Not for the login {login}; --user names another one."
 
 
 def _moved(before: dict[Any, int], now: dict[Any, int]) -> tuple[float, Any] | None:

@@ -77,11 +77,11 @@ def test_a_week_is_summed_up_and_text_is_for_those_who_may_see_it(run):
     assert cells(found["disliked"], "call", "times", "answer") == [[DISLIKED, 1, ""]]
     assert cells(found["outcomes"], "outcome", "times") == [["down", 1]]
     assert [row[1] for row in cells(found["new"], "what", "name")].count("gpt-4o") == 2
-    assert "may not read" in found["repeated"]["says"] or "Not for the login" in found["repeated"]["says"]
+    assert found["repeated"]["says"] == "Not for the login auditor; --user names another one."
     digest, found = sections(run, *REASON)
-    assert cells(found["repeated"], "asked", "cost_usd") == [[2, 0.25]] * 3 or cells(
-        found["repeated"], "asked", "feature"
-    )
+    # Seven of the eight succeeded: question 0 twice, 1 three times (twice for chat, once for help), 2 twice.
+    assert sorted(cells(found["repeated"], "asked", "cost_usd")) == [[2, 0.25], [2, 0.25], [3, 0.5]]
+    assert all(question.startswith("question") for (question,) in cells(found["repeated"], "question"))
     assert cells(found["disliked"], "call", "answer") == [[DISLIKED, SAID]]
     assert cells(found["outcomes"], "outcome", "times") == [["gave up", 1]]
 

@@ -54,6 +54,7 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
         run_ms: Quantiles of the durations of runs that ended.
         bucket: All that was counted, in the windows of five minutes and of an hour: what rules can be tried out on.
             What marks single calls in it (`..._at`, `samples`) is left out.
+        standing: By which rules the key is judged; in some windows of an hour, at least every six hours.
     """
 
     dimension: str

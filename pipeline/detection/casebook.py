@@ -17,7 +17,6 @@ from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.rule import Finding, Life
 from pipeline.windows.keys import subject
 from pipeline.windows.rolling import Store
-from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import HOUR_MS, MINUTE_MS
 from schemas.anomaly import Anomaly
 from schemas.partial import Key
@@ -43,31 +42,38 @@ class Casebook:
     joining: dict[Name, dict[str, float]] = field(default_factory=dict)
 
     def report(
-        self, life: Life, taint: int, timeline: Timeline, finding: Finding | None, minute: int, now_ms: int
+        self, life: Life, taint: int, key: Key, finding: Finding | None, minute: int, now_ms: int
     ) -> list[Anomaly]:
         """Take what a rule says of a key at a minute; what is to be published of it."""
-        name = (life.rule, timeline.key)
+        name = (life.rule, key)
         case = self.cases.get(name)
         if finding is None and case is None:
             return []
         if finding is not None and (case is None or not case.firing):
             parent = causes.explanation(self.cases, self.store, name, minute, now_ms, shadow=life.shadow)
             if parent is not None:
-                self._explained(name, parent, timeline, taint, finding, now_ms)
+                self._explained(name, parent, taint, finding, now_ms)
                 return []
         before = case.state if case is not None else ""
-        kept, anomaly = step(life, case or Case(), subject(timeline.key), finding, now_ms)
+        kept, anomaly = step(life, case or Case(), subject(key), finding, now_ms)
         if kept is None:
             self.cases.pop(name, None)
         else:
             self.cases[name] = kept
-            self._mark(timeline, kept, taint, now_ms)
+            self._mark(key, kept, taint, now_ms)
         if anomaly is None:
             return []
         found = [anomaly]
         if kept is not None and kept.state == "open" and before != "open":
             found += self._take_over(name, minute, now_ms, shadow=life.shadow)
         return found
+
+    def undecided(self, life: Life, key: Key, now_ms: int) -> list[Anomaly]:
+        """A rule cannot say whether its finding still holds: it stays, but not for ever."""
+        case = self.cases.get((life.rule, key))
+        if case is None or not case.firing or now_ms - case.since < life.longest_ms:
+            return []
+        return [close(case, now_ms, "nothing has come that it could be judged by")]
 
     def switched_off(self, name: Name, now_ms: int) -> list[Anomaly]:
         """A rule is not asked any more: its case is closed."""
@@ -84,11 +90,10 @@ class Casebook:
 
     # -- one cause, one finding
 
-    def _explained(
-        self, name: Name, parent: Name, timeline: Timeline, taint: int, finding: Finding, now_ms: int
-    ) -> None:
+    def _explained(self, name: Name, parent: Name, taint: int, finding: Finding, now_ms: int) -> None:
         self.cases.pop(name, None)
-        if taint:
+        timeline = self.store.timelines.get(name[1])
+        if taint and timeline is not None:
             timeline.cover((now_ms - 1) // HOUR_MS, taint)
         if self.cases[parent].firing:
             self.joining.setdefault(parent, {}).setdefault(_title(name, parent), round(finding.ratio or 0.0, 2))
@@ -143,9 +148,10 @@ class Casebook:
 
     # -- hours that are no baseline
 
-    def _mark(self, timeline: Timeline, case: Case, taint: int, now_ms: int) -> None:
+    def _mark(self, key: Key, case: Case, taint: int, now_ms: int) -> None:
         """Hours that an open finding covers are no baseline; the new normal is one, and what was before it is not."""
-        if case.last is None or not taint:
+        timeline = self.store.timelines.get(key)
+        if case.last is None or not taint or timeline is None:
             return
         began = case.last.opened_at // HOUR_MS
         if case.state == "open":

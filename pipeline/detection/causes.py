@@ -98,7 +98,7 @@ def parents(cases: Cases, store: Store, name: Name, minute: int) -> Iterator[Nam
 
 
 def _broader(key: Key) -> Iterator[Key]:
-    if key[0] in ("feature", "user", "model", "prompt", "variant"):
+    if key[0] in ("feature", "user", "model", "prompt", "variant", "template"):
         yield ("tenant", key[1])
     if key[0] in ("model", "variant"):
         yield ("feature", key[1], key[2])
@@ -110,6 +110,8 @@ def _uses(store: Store, key: Key, provider: Key, minute: int) -> bool:
         return key[1] == provider[1]
     if key[0] == "model":
         return key[3:] == provider[1:]
+    if key[0] == "template":
+        return key[2:4] == provider[1:]
     if key[0] not in ("tenant", "feature"):
         return False
     own = store.timelines.get(key)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from pipeline.detection.baseline import Expectation, Past, per_call, surprise
-from pipeline.detection.rule import Count, Finding, KeyRecipe, NotNegative, Positive, Ratio, Taint
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive, Ratio, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.ring import LENGTHS
 from pipeline.windows.timeline import Timeline
@@ -87,7 +87,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     model_error: NotNegative = 0.15
     day_error: NotNegative = 0.15
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
         """Judge the windows that end with `scene.minute`.
 
         Args:
@@ -116,6 +116,12 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         if len(past.last_day) < self.known_hours:
             return None
         return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
+
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = len(Past(scene.store, scene.timeline, scene.minute + 1).last_day)
+        few = f"{known} of {self.known_hours} hours with calls" if known < self.known_hours else ""
+        return super().lacks(scene) or few
 
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """The features with the largest part in a tenant's cost."""
@@ -213,7 +219,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         highest = expected.cost * (1 + error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
         return surprise(cost, highest, payment) >= bound.surprise
 
-    def _still(self, scene: Scene, past: Past, memory: dict[str, float]) -> Finding | None:
+    def _still(self, scene: Scene, past: Past, memory: Memory) -> Finding | None:
         """The last hours against what the open finding stood on; None when it is clear."""
         cost = scene.timeline.cost[_HOUR]
         if "level" in memory:

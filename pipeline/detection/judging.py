@@ -19,12 +19,15 @@ import msgspec
 
 from pipeline.control.budgets import Budgets
 from pipeline.control.forecast import Hours
+from pipeline.detection import error_novel, readiness
 from pipeline.detection.budgeting import BudgetWatch, WatchState
 from pipeline.detection.casebook import Casebook
 from pipeline.detection.causes import Name
+from pipeline.detection.error_novel import ErrorNovel
 from pipeline.detection.lifecycle import Case
-from pipeline.detection.rule import KeyRecipe
-from pipeline.detection.ruleset import Active, Ruleset
+from pipeline.detection.novelty import Novelty, Tenant
+from pipeline.detection.rule import KeyRecipe, Taint, Undecided
+from pipeline.detection.ruleset import Active
 from pipeline.detection.scene import Scene
 from pipeline.detection.versions import Versions
 from pipeline.windows.closing import Closing, ClosingState
@@ -34,7 +37,7 @@ from pipeline.windows.timeline import BLOCK_MINUTES, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS, MergedClock, PartitionClock
 from schemas.anomaly import Anomaly
 from schemas.partial import Cell, Key, Partials
-from schemas.window import Windows
+from schemas.window import Standing, Windows
 
 # The watermark may jump (a quiet system without ticks): only this many minutes are judged one by one.
 LONGEST_STEP: Final = 180
@@ -64,6 +67,8 @@ class JudgeState(msgspec.Struct):
     pending: dict[int, dict[Key, bool]]
     joining: dict[Name, dict[str, float]] = {}
     spending: WatchState | None = None
+    reviewed: int = 0
+    kinds: dict[str, Tenant] = {}
 
 
 class Judge:
@@ -80,13 +85,18 @@ class Judge:
         self, partitions: int, versions: Versions | None = None, max_keys: int = 50_000, *, publishes: bool = True
     ) -> None:
         self.versions = versions or Versions()
-        self._rules: Ruleset = self.versions.at(0)[1]
+        self._version, self._rules = self.versions.at(0)
         self.clock = MergedClock(partitions)
         self.store = Store(max_keys)
-        self.closing = Closing(self.store)
+        # What has been found out about keys' warm-up, by key and hour, until the windows of that hour are closed.
+        self._standings: dict[tuple[Key, int], Standing] = {}
+        # The version of the rules that it was found out for.
+        self._reviewed = 0
+        self.closing = Closing(self.store, self._standings)
         self.book = Casebook(self.store)
         self.budgets = Budgets()
         self.spending = BudgetWatch()
+        self.novelty = Novelty()
         self._publishes = publishes
         # Minutes that are not over yet, with the keys that were counted in them.
         self._pending: dict[int, dict[Key, bool]] = {}
@@ -99,7 +109,7 @@ class Judge:
 
     def apply(self, record: Partials, appended_at: int) -> Verdict:
         """Apply one record; `appended_at` is its time in the log, in ms."""
-        self._rules = self.versions.at(appended_at)[1]
+        self._version, self._rules = self.versions.at(appended_at)
         verdict = Verdict()
         changed: dict[Key, Timeline] = {}
         late: dict[tuple[int, Key], Timeline] = {}
@@ -114,6 +124,8 @@ class Judge:
                     self.closing.changed(timeline.key, cell.hour, cell.start)
                 if not cell.hour:
                     self._take(timeline, cell.start, changed, late)
+            if change.failures and not cell.hour:
+                self.novelty.take(cell.source, cell.start, change.failures.values())
         for seen in record.glimpses:
             change = self.store.glimpse(record, seen)
             for timeline in change.timelines if change is not None else ():
@@ -177,11 +189,14 @@ class Judge:
             self._judge_minute(minute, verdict)
         if self._publishes:
             verdict.windows += self.closing.advance(now, watermark)
+            self._standings.clear()
         else:
             self.store.advance(now)
 
     def _judge_minute(self, minute: int, verdict: Verdict) -> None:
         now_ms = (minute + 1) * MINUTE_MS
+        if (minute + 1) % HOUR_MINUTES == 0:
+            self._review(minute)
         changed = self._pending.pop(minute, {})
         ends_block = minute % BLOCK_MINUTES == BLOCK_MINUTES - 1
         block = self.store.keys_in(minute - BLOCK_MINUTES + 1, BLOCK_MINUTES) if ends_block else {}
@@ -198,9 +213,55 @@ class Judge:
                     continue
                 if key in changed or key in block or (has_case and (rule.life.rule, key) in self.cases):
                     self._ask(rule, recipe, scene, now_ms, verdict)
+        if ends_block:
+            self._judge_silent(minute, block, now_ms, verdict)
+            self._judge_kinds(minute, now_ms, verdict)
         if self.cases:
             self._close_unasked(now_ms, verdict)
             verdict.anomalies += self.book.joined(now_ms)
+
+    def _judge_silent(self, minute: int, block: Mapping[Key, Timeline], now_ms: int, verdict: Verdict) -> None:
+        """Ask about keys that had no call in a block, where a rule waits for silence; those with a case were asked."""
+        self.store.complete = self.clock.is_complete
+        dimensions = {dimension for dimension in ORDER if self._rules.hears_silence(dimension)}
+        for key, timeline in sorted(
+            (item for item in self.store.timelines.items() if item[0][0] in dimensions and item[0] not in block),
+            key=lambda item: _order(item[0]),
+        ):
+            for rule in self._rules.active(key[0], tenant_of(key)):
+                recipe = rule.recipe
+                if not isinstance(recipe, KeyRecipe) or not recipe.of_silence or (rule.life.rule, key) in self.cases:
+                    continue
+                if (minute + 1) % recipe.every == 0 and recipe.may_be_silent(timeline, minute):
+                    self._ask(rule, recipe, Scene(self.store, timeline, minute), now_ms, verdict)
+
+    def _judge_kinds(self, minute: int, now_ms: int, verdict: Verdict) -> None:
+        """Ask whether errors of the last hour are of a new kind."""
+        rule, asked = ErrorNovel.rule, set[Key]()
+        for name, tenant, kind in self.novelty.fresh(minute):
+            recipe = self._rules.find(ErrorNovel, "template", name)
+            if recipe is None:
+                continue
+            key = error_novel.key_of(name, kind)
+            case = self.cases.get((rule, key))
+            finding = recipe.evaluate(name, tenant, kind, minute, case is not None and case.firing)
+            asked.add(key)
+            verdict.anomalies += self.book.report(recipe.life, Taint.NONE, key, finding, minute, now_ms)
+        for _, key in sorted(one for one in self.cases if one[0] == rule and one[1] not in asked):
+            life = self._rules.life(rule, "template", key[1])
+            verdict.anomalies += self.book.report(life, Taint.NONE, key, None, minute, now_ms)
+
+    def _review(self, minute: int) -> None:
+        """At the end of an hour: look which rules have enough to judge its keys by."""
+        hour, now_ms = minute // HOUR_MINUTES, (minute + 1) * MINUTE_MS
+        anew, self._reviewed = self._reviewed != self._version, self._version
+        for key, timeline in self.store.keys_in_hours(hour, 1).items():
+            scene = Scene(self.store, timeline, minute)
+            if anew or readiness.is_due(key, hour, scene.age_hours()):
+                rules = self._rules.active(key[0], tenant_of(key))
+                standing = readiness.review(scene, rules, now_ms)
+                if self._publishes and rules:
+                    self._standings[key, hour] = standing
 
     def _judge_now(self, changed: dict[Key, Timeline], late: set[Key], verdict: Verdict) -> None:
         """Ask what is asked at once in the minute that is not over: only about keys that have just changed.
@@ -225,10 +286,15 @@ class Judge:
     def _ask(self, rule: Active, recipe: KeyRecipe, scene: Scene, now_ms: int, verdict: Verdict) -> None:
         case = self.cases.get((rule.life.rule, scene.key))
         firing = case is not None and case.firing
+        if rule.warms_up and case is None and rule.life.rule not in scene.timeline.ready:
+            return
         finding = recipe.evaluate(scene, firing, case.memory if case is not None else {})
+        if isinstance(finding, Undecided):
+            verdict.anomalies += self.book.undecided(rule.life, scene.key, now_ms)
+            return
         if finding is None and case is None:
             return
-        found = self.book.report(rule.life, recipe.taint, scene.timeline, finding, scene.minute, now_ms)
+        found = self.book.report(rule.life, recipe.taint, scene.key, finding, scene.minute, now_ms)
         if found and finding is not None and found[0].state != "resolved":
             found[0] = self.book.enrich((rule.life.rule, scene.key), found[0], recipe.explain(scene, finding))
         verdict.anomalies += found
@@ -258,6 +324,8 @@ class Judge:
             self._pending,
             self.book.joining,
             self.spending.state(),
+            self._reviewed,
+            self.novelty.tenants,
         )
 
     def restore(self, state: JudgeState) -> None:
@@ -270,6 +338,8 @@ class Judge:
         self.clock.partitions = state.partitions
         self.clock.first_at, self.clock.newest_at = state.first_at, state.newest_at
         self.clock.watermark, self._minute, self._pending = state.watermark, state.minute, state.pending
+        self._reviewed = state.reviewed
+        self.novelty.restore(state.kinds)
 
 
 def _order(key: Key) -> tuple[int, Key]:

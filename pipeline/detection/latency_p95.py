@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from pipeline.detection.rule import Count, Finding, KeyRecipe, NotNegative, Ratio, Taint
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows import sketch
 from pipeline.windows.timeline import BLOCK_MINUTES
@@ -58,7 +58,7 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
         if any(length <= 0 or length % 15 for length in self.minutes):
             raise ValueError("minutes must be multiples of 15")
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
         """Judge the minutes that end with the scene's, which must be the last of a block of five; see `KeyRecipe`."""
         newest = scene.blocks(BLOCK_MINUTES).latency
         if not firing and not newest:
@@ -140,6 +140,13 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
             if one.calls:
                 sketch.merge(total, timeline.hour_total(hour).latency)
         return sketch.quantile(total, P95)
+
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        last = (scene.minute - self.minutes[-1] + 1) // HOUR_MINUTES
+        calls = sum(scene.timeline.hour(hour).calls for hour in range(last - self.baseline_hours, last))
+        few = f"{calls:,.0f} of {self.baseline_calls} calls" if calls < self.baseline_calls else ""
+        return super().lacks(scene) or few
 
     def _finding(
         self, scene: Scene, length: int, calls: int, p95: float, baseline: float, total: sketch.Sketch

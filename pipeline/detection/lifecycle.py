@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.detection.rule import Finding, Life
+from pipeline.detection.rule import Finding, Life, Memory
 from pipeline.detection.shown import query
 from schemas.anomaly import Anomaly, Severity, Span, State
 
@@ -34,7 +34,7 @@ class Case(msgspec.Struct):
     since: int = 0
     quiet_since: int | None = None
     last: Anomaly | None = None
-    memory: dict[str, float] = {}
+    memory: Memory = {}
 
     @property
     def firing(self) -> bool:
@@ -139,7 +139,7 @@ def _anomaly(
     return Anomaly(
         id=(identity(life.rule, subject, finding.window.start, shadow=life.shadow) if before is None else before.id),
         rule=life.rule,
-        tier=life.tier,
+        tier=finding.tier or life.tier,
         severity=severity,
         state=state,
         revision=1 if before is None else before.revision + 1,

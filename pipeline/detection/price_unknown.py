@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pipeline.detection.rule import Count, Finding, KeyRecipe, NotNegative, Positive
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive
 from pipeline.detection.scene import Scene
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
@@ -30,7 +30,7 @@ class PriceUnknown(KeyRecipe, frozen=True, kw_only=True):
     longest_hours: Positive = 720.0
     least_calls: Count = 1
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
         """Judge the minute of the scene, and what has come for it late; see `KeyRecipe`."""
         if scene.timeline.minute_total(scene.minute).unpriced < self.least_calls:
             return None

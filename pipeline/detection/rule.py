@@ -1,6 +1,6 @@
 """What a rule is: a frozen recipe and a pure evaluation that says what is wrong now, or that nothing is.
 
-    evaluate(what is known now, firing, memory) -> Finding | None
+    evaluate(what is known now, firing, memory) -> Finding | Undecided | None
 
 `firing` tells the rule that its finding for this subject is open, so that it applies the lower bound of its hysteresis;
 `memory` is what the rule froze when it opened. A rule has no clock, no log and no identity: `lifecycle` turns findings
@@ -23,6 +23,7 @@ from schemas.anomaly import Severity, Span, SuggestedControl
 
 if TYPE_CHECKING:
     from pipeline.detection.scene import Scene
+    from pipeline.windows.timeline import Timeline
 
 Tier = Literal[1, 2, 3]
 
@@ -34,6 +35,17 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Ratio = Annotated[float, Meta(gt=1)]
+
+
+# What a rule froze when its finding opened, and is given back while it is open; numbers and short texts.
+Memory = dict[str, Any]
+
+
+class Undecided:
+    """What a rule says of an open finding when there is too little to judge by: it stays as it is."""
+
+
+UNDECIDED: Final = Undecided()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class Finding:
         details: Numbers that help to look further.
         memory: What the rule wants to be given back while the finding is open; its baseline, frozen.
         suggested_control: What would stop the harm.
+        tier: Where it is another than the rule's.
     """
 
     window: Span
@@ -65,8 +78,9 @@ class Finding:
     began_at: int
     evidence: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
     suggested_control: SuggestedControl | None = None
+    tier: Tier | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -182,15 +196,39 @@ class KeyRecipe(Recipe, frozen=True, kw_only=True):
     warm_up_hours: NotNegative = 0.0
     warm_up_calls: Count = 0
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | Undecided | None:
         """Judge a key.
 
         Args:
             scene: The key, and what is known of it and around it.
             firing: Whether a finding of this key is open.
             memory: What the open finding froze.
+
+        Returns:
+            What is wrong; None when nothing is; UNDECIDED when an open finding can neither be upheld nor given up.
         """
         raise NotImplementedError
+
+    def may_be_silent(self, timeline: Timeline, minute: int) -> bool:
+        """Whether a rule of silence wants to look at a key that had no call in the block that ends with a minute."""
+        return timeline.last_minute >= 0
+
+    def lacks(self, scene: Scene) -> str:
+        """What there is too little of to judge a key by, as in `5 of 24 hours`; empty when there is enough.
+
+        Asked once in a while, at the end of an hour; until it is empty the rule is not asked about the key at all.
+        """
+        age, calls = scene.age_hours(), scene.known_calls()
+        if age < self.warm_up_hours:
+            return f"{age:.0f} of {self.warm_up_hours:g} hours"
+        if calls < self.warm_up_calls:
+            return f"{calls:,.0f} of {self.warm_up_calls:,} calls"
+        return ""
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether there may be too little to judge by."""
+        return bool(self.warm_up_hours or self.warm_up_calls) or type(self).lacks is not KeyRecipe.lacks
 
     def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
         """Details that are worth their making only for a finding that is told."""

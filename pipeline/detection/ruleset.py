@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pipeline.detection.registry import RULES
-from pipeline.detection.rule import Life, Recipe
+from pipeline.detection.rule import KeyRecipe, Life, Recipe
 
 Params = Mapping[str, Any]
 # Parameters by rule and dimension; "" stands for all of a rule's dimensions.
@@ -25,10 +25,11 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A rule that is asked: its recipe, and how its findings become anomalies."""
+    """A rule that is asked: its recipe, how its findings become anomalies, whether it must warm up at a key."""
 
     recipe: Recipe
     life: Life
+    warms_up: bool = False
 
 
 class Ruleset:
@@ -59,6 +60,20 @@ class Ruleset:
         """The enabled rules of a dimension, in the registry's order."""
         return self._by_dimension[tenant if tenant in self._single else ""].get(dimension, ())
 
+    def hears_silence(self, dimension: str) -> bool:
+        """Whether a rule waits for the silence of anybody's key of a dimension."""
+        return dimension in self._silence
+
+    @cached_property
+    def _silence(self) -> frozenset[str]:
+        resolved = (self._everybody, *self._single.values())
+        return frozenset(
+            dimension
+            for found in resolved
+            for (_, dimension), active in found.items()
+            if active.recipe.enabled and isinstance(active.recipe, KeyRecipe) and active.recipe.of_silence
+        )
+
     def find(self, kind: type[AnyRecipe], dimension: str, tenant: str = "") -> AnyRecipe | None:
         """One rule's recipe by its type; None where it is not enabled."""
         found = self.recipe(kind.rule, dimension, tenant)
@@ -87,7 +102,9 @@ def _resolve(layers: list[Settings]) -> Resolved:
                 of_rule = layer.get(entry.name, {})
                 params |= {**of_rule.get("", {}), **of_rule.get(dimension, {})}
             recipe = changed(default, params) if params else default
-            found[entry.name, dimension] = Active(recipe, recipe.life)
+            found[entry.name, dimension] = Active(
+                recipe, recipe.life, isinstance(recipe, KeyRecipe) and recipe.warms_up
+            )
     return found
 
 

@@ -28,7 +28,8 @@ th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;white-space:nowr
 figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}svg{width:100%;height:auto;max-height:22rem}
 @media(max-width:40rem){thead{position:absolute;left:-999rem}
 tr{display:block;background:var(--card);border-radius:.5rem;
-margin:.5rem 0;padding:.35rem .25rem}td,td.n{display:flex;gap:1rem;justify-content:space-between;border:0;text-align:right;
+margin:.5rem 0;padding:.35rem .25rem}td,td.n{display:flex;gap:1rem;
+justify-content:space-between;border:0;text-align:right;
 white-space:normal}td::before{content:attr(data-of);color:var(--soft);text-align:left;flex:none}}
 @media print{body{max-width:none;color:#000;background:#fff}h2{break-after:avoid}tr,figure{break-inside:avoid}}
 """

@@ -122,8 +122,8 @@ def topics_of(text: str, key: bytes) -> tuple[int, ...]:
 # Beginnings of answers that decline, in the languages in which models decline most. What cannot be found, seen or
 # reached is no refusal: "I cannot find your order" answers.
 _REFUSAL: Final = re.compile(
-    r"\bi(?:['’]m| am| was)? (?:can(?:['’]?t|not| not)|am (?:not able|unable)|(?:a|u)n?able|not able|won['’]?t|will not|"
-    r"must (?:respectfully )?decline|have to decline|would(?:n['’]t| not) be able)"
+    r"\bi(?:['’]m| am| was)? (?:can(?:['’]?t|not| not)|am (?:not able|unable)|(?:a|u)n?able|not able|won['’]?t|"
+    r"will not|must (?:respectfully )?decline|have to decline|would(?:n['’]t| not) be able)"
     r"[^.!?\n]{0,40}?\b(?:help|assist|comply|provide|fulfil|do that|create|generate|write|support|engage|continue|"
     r"discuss|share|give you|answer|participate|produce|complete|offer|recommend|advise|respond|talk about)"
     r"|\bi (?:must|have to) (?:respectfully )?decline"

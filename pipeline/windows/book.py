@@ -144,6 +144,10 @@ class Book(msgspec.Struct, gc=False):
         while self.days and _first(self.days) < hour // 24 - DAYS:
             del self.days[: _DAY.size]
 
+    def day_numbers(self) -> list[int]:
+        """The days that have a record."""
+        return memoryview(self.days).cast("I")[:: _DAY.size // 4].tolist() if self.days else []
+
     def hours(self) -> int:
         """How many hours have a record."""
         return len(self.near) // _HOUR.size + len(self.far) // _FAR.size

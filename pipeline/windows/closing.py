@@ -11,6 +11,7 @@ result, not the way there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from pipeline.windows.rolling import HOURS_WHOLE, Store
 from pipeline.windows.timeline import BLOCK_MINUTES, BLOCKS_AN_HOUR, Timeline
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from schemas.partial import Bucket, Key
-from schemas.window import Window, Windows
+from schemas.window import Standing, Window, Windows
 
 WEEK_MINUTES: Final = 7 * DAY_MINUTES
 # Minutes.
@@ -67,12 +68,17 @@ class ClosingState(msgspec.Struct):
 class Closing:
     """Decides which windows to publish.
 
+    Args:
+        store: The sums.
+        standings: By key and hour, what is to go out with the window of that hour.
+
     Memory: a small entry for each published window whose sums are still held by the store.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, standings: Mapping[tuple[Key, int], Standing] | None = None) -> None:
         self.state = ClosingState()
         self._store = store
+        self._standings = standings if standings is not None else {}
 
     def changed(self, key: Key, hour: bool, at: int) -> None:
         """Take note that a minute or an hour of a key has changed; windows that are closed must be looked at again."""
@@ -168,7 +174,8 @@ class Closing:
             # Whatever changes a window adds a fact to it.
             return
         published[size, start] = (revision + 1, total.facts)
-        found.append(window_of(timeline.key, start, size, revision + 1, total))
+        standing = self._standings.get((timeline.key, start // HOUR_MINUTES)) if size == HOUR_MINUTES else None
+        found.append(window_of(timeline.key, start, size, revision + 1, total, standing))
         tenants.append(tenant_of(timeline.key))
 
     def _total(self, timeline: Timeline, start: int, size: int) -> Bucket | None:
@@ -199,7 +206,9 @@ def _order(item: tuple[Key, object]) -> tuple[int, Key, int]:
     return ORDER[item[0][0]], item[0], span[1] if isinstance(span, tuple) else 0
 
 
-def window_of(key: Key, start: int, size: int, revision: int, total: Bucket) -> Window:
+def window_of(
+    key: Key, start: int, size: int, revision: int, total: Bucket, standing: Standing | None = None
+) -> Window:
     """A bucket as the window that is published; `start` and `size` in minutes."""
     return Window(
         dimension=key[0],
@@ -221,6 +230,7 @@ def window_of(key: Key, start: int, size: int, revision: int, total: Bucket) -> 
         ttft_ms=buckets.latency_of(total.ttft),
         run_ms=buckets.latency_of(total.quality.runs if total.quality is not None else {}),
         bucket=_bare(total) if size in WITH_BUCKET else None,
+        standing=standing,
     )
 
 

@@ -23,6 +23,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "user": ("tenant", "user"),
     "canary": ("tenant", "feature", "provider", "model"),
     "redaction": ("tenant",),
+    "template": ("tenant", "provider", "model", "template"),
 }
 ORDER: Final = {dimension: place for place, dimension in enumerate(NAMES)}
 # What is counted beyond numbers: how good answers are, and how they are distributed.

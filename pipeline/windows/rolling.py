@@ -96,8 +96,14 @@ class Store:
         self.dark: dict[int, bool] = {}
         self.forgotten = 0
         self.too_old = 0
+        # Whether all partitions are heard of; set by the judge before rules are asked about silence.
+        self.complete = True
         # What rules remember of a key's past, with the minute and revision it holds for; never in a snapshot.
         self.memos: dict[Key, tuple[tuple[int, int], dict[str, Any]]] = {}
+        # The same by hour.
+        self.hourly: dict[Key, tuple[tuple[int, int], dict[str, Any]]] = {}
+        # By hour, too: dear to make and large, so only of so many keys.
+        self.references: dict[tuple[Key, int, int], tuple[tuple[int, int], Any]] = {}
         self._max_keys = max_keys
         self._sequence = 0
         # Hours before it are put together.
@@ -319,6 +325,7 @@ class Store:
         key = timeline.key
         del self.timelines[key]
         self.memos.pop(key, None)
+        self.hourly.pop(key, None)
         self._below[_group(key)].pop(key, None)
         for index in (self._by_minute, self._by_hour):
             for keys in index.values():

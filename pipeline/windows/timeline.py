@@ -13,7 +13,7 @@ import msgspec
 from pipeline.windows import bucket as buckets
 from pipeline.windows import ring as rings
 from pipeline.windows import sketch
-from pipeline.windows.book import Book, Hour
+from pipeline.windows.book import Book, Day, Hour
 from pipeline.windows.keys import WITH_QUALITY
 from pipeline.windows.packing import pack, unpack
 from pipeline.windows.ring import LENGTHS, Ring
@@ -53,7 +53,7 @@ class Timeline(msgspec.Struct, gc=False):
         newest_dearest: A minute that goes on, and its most expensive call so far in nano-dollars.
         recent: Numbers of hours that are not in the book yet, made when they were asked for.
         revised: Counts changes of the past, for whoever remembers what was made of it.
-        ready: Which rules have enough to judge by, as bits.
+        ready: Rules that have enough to judge by, and since when, in ms.
         objective_ms: Latency that calls of this key should not exceed; 0: none is set.
     """
 
@@ -72,7 +72,7 @@ class Timeline(msgspec.Struct, gc=False):
     newest_dearest: tuple[int, int] = (-1, 0)
     recent: dict[int, Hour] = {}
     revised: int = 0
-    ready: int = 0
+    ready: dict[str, int] = {}
     objective_ms: float = 0.0
 
     # -- in
@@ -83,11 +83,11 @@ class Timeline(msgspec.Struct, gc=False):
         Hours before `rolled_before` are added up and in the book already; those before `whole_from` are in their days.
         """
         at = start if hour else start // HOUR_MINUTES
-        if at >= rolled_before:
-            if self.recent.pop(at, None) is not None:
-                self.revised += 1
-        elif bucket.calls:
+        if at < self.last_minute // HOUR_MINUTES:
             self.revised += 1
+        if at >= rolled_before:
+            self.recent.pop(at, None)
+        elif bucket.calls:
             failed = buckets.failed(bucket.errors)
             if not self.book.add(at, bucket.calls, bucket.cost_nano_usd, failed):
                 self.book.put(at, Hour(float(bucket.calls), float(bucket.cost_nano_usd), failed=float(failed)))
@@ -262,11 +262,32 @@ class Timeline(msgspec.Struct, gc=False):
     def hour(self, hour: int) -> Hour:
         """Numbers of an hour that is over; zeros for an hour without calls."""
         known = self.recent.get(hour)
-        if known is None:
-            booked = None if self._has_blocks(hour) else self.book.hour(hour)
-            if booked is not None:
-                return booked
-            known = self.recent[hour] = self._number(hour) if self.has_hour(hour) else _EMPTY
+        if known is not None:
+            return known
+        fresh = self._has_blocks(hour)
+        booked = None if fresh else self.book.hour(hour)
+        if booked is not None:
+            return booked
+        if not fresh and hour not in self.hours:
+            return _EMPTY
+        known = self.recent[hour] = self._number(hour)
+        return known
+
+    def day(self, day: int) -> Day:
+        """Numbers of a day, as far as it has passed."""
+        known = self.book.day(day)
+        if not self.blocks or (max(self.blocks) // BLOCKS_AN_HOUR) // 24 > day + 1:
+            return known
+        # Hours whose blocks are still held are not in the book yet, or are there without what has come since.
+        for hour in {block // BLOCKS_AN_HOUR for block in self.blocks}:
+            if hour // 24 == day and self.book.hour(hour) is None:
+                fresh = self.hour(hour)
+                known = Day(
+                    known.calls + fresh.calls,
+                    known.cost + fresh.cost,
+                    known.failed + fresh.failed,
+                    known.slow + fresh.slow,
+                )
         return known
 
     def _number(self, hour: int) -> Hour:

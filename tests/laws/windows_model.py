@@ -191,7 +191,6 @@ def history(dice: Random, partition: int, events: int, days: float, latest: int)
 
 _pack = msgspec.msgpack.Encoder().encode
 _fact = msgspec.msgpack.Decoder(Fact).decode
-_window = msgspec.msgpack.Decoder(Window).decode
 
 
 class Log:
@@ -263,21 +262,82 @@ class Meter:
         out += values
 
 
+class Judged:
+    """A judge that may die and come back from its snapshot, and what it has published.
+
+    Attributes:
+        windows: Of each window the highest revision, and what is compared of it.
+        anomalies: Every anomaly by identity and revision.
+    """
+
+    def __init__(self, seed: str, faults: float) -> None:
+        self.dice, self.faults = Random(f"judge {seed}"), faults
+        self.windows: dict[tuple[Key, int, int], tuple[int, bytes]] = {}
+        self.anomalies: dict[tuple[str, int], Anomaly] = {}
+        self.judge = Judge(PARTITIONS)
+        self.snapshot: bytes | None = None
+        # The log since the snapshot.
+        self.since: list[tuple[bytes, int]] = []
+
+    def take(self, value: bytes, at_ms: int) -> None:
+        """Apply one record; what comes after a death is applied again."""
+        self.apply(value, at_ms)
+        if not self.faults:
+            return
+        self.since.append((value, at_ms))
+        if self.dice.random() < self.faults / 300 or len(self.since) > 5_000:
+            self.snapshot, self.since = msgspec.msgpack.encode(self.judge.state()), []
+        if self.dice.random() < self.faults / 600 and self.snapshot is not None:
+            self.judge = Judge(PARTITIONS)
+            self.judge.restore(msgspec.msgpack.decode(self.snapshot, type=JudgeState))
+            for again in self.since:
+                self.apply(*again)
+
+    def apply(self, value: bytes, at_ms: int) -> None:
+        (record,) = read([value])
+        verdict = self.judge.apply(record, at_ms)
+        for one in verdict.anomalies:
+            known = self.anomalies.setdefault((one.id, one.revision), one)
+            assert known == one, "one revision has one content"
+        for closed in verdict.windows:
+            for window in closed.windows:
+                name = (_key(window), window.size_s // 60, window.start // MINUTE_MS)
+                before, _ = self.windows.get(name, (0, b""))
+                assert window.revision <= before + 1
+                if before < window.revision:
+                    self.windows[name] = (window.revision, _pack(_of(window)))
+
+    def told(self) -> dict[tuple[str, int], str]:
+        """What was said in each revision of each anomaly."""
+        return {name: one.why for name, one in self.anomalies.items()}
+
+
 @dataclass
 class Played:
-    """What was published, and what must have been."""
+    """What was published, and what must have been.
 
-    windows: dict[tuple[Key, int, int], bytes]
-    revisions: dict[tuple[Key, int, int], int]
+    Attributes:
+        judged: A judge that died now and then.
+        steady: One that never did.
+        reference: The counting.
+        records: How many records of partials there were.
+        ended: Minute that all partitions have passed.
+    """
+
+    judged: Judged
+    steady: Judged
     reference: Reference
-    anomalies: list[Anomaly]
-    log: list[bytes]
-    marks: list[tuple[int, float]]
+    records: int
     ended: int
+
+    @property
+    def revisions(self) -> dict[tuple[Key, int, int], int]:
+        """The highest revision of each window."""
+        return {name: revision for name, (revision, _) in self.judged.windows.items()}
 
 
 def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_hours: float = 0.0) -> Played:
-    """One history through meters and judge.
+    """One history through meters and judges.
 
     Args:
         seed: Of everything random.
@@ -295,13 +355,20 @@ def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_
             facts.append(fact)
         reference.count(facts)
         meters.append(Meter(partition, facts, Random(f"meter {seed} {partition}")))
-    log: list[bytes] = []
+    judges = [Judged(f"{seed}", faults), Judged(f"{seed}", 0.0)]
     dice, zombies = Random(f"play {seed}"), list[Meter]()
     begin_ms = MIDNIGHT_MS + 3 * HOUR_MS
     stop_ms, go_ms = begin_ms + days * DAY_MS / 2, begin_ms + days * DAY_MS / 2 + behind_hours * HOUR_MS
-    at_ms, end_ms = float(begin_ms), begin_ms + days * DAY_MS + 61 * HOUR_MS
-    marks: list[tuple[int, float]] = []
+    at_ms, end_ms, records = float(begin_ms), begin_ms + days * DAY_MS + 61 * HOUR_MS, 0
+
+    def deliver(log: list[bytes]) -> int:
+        for judge in judges:
+            for value in log:
+                judge.take(value, int(at_ms))
+        return len(log)
+
     while at_ms < end_ms:
+        log = list[bytes]()
         at_ms += dice.uniform(0.5, 12) * MINUTE_MS if at_ms < begin_ms + days * DAY_MS else 3 * HOUR_MS
         for meter in meters:
             if meter.partition == 2 and stop_ms < at_ms < go_ms:
@@ -313,50 +380,44 @@ def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_
                 zombies.remove(zombie)
         if dice.random() < faults / 10 and len(zombies) < 2:
             zombies.append(dice.choice(meters).copy())
-        marks.append((len(log), at_ms))
+        records += deliver(log)
+    log = []
     for meter in meters:
         for _ in range(3):
             meter.publish(log, None, 0.0)
             meter.fold.fold(Facts.at_end(meter.fold, meter.partition))
         meter.publish(log, None, 0.0)
-    windows, revisions, anomalies = judged(seed, log, marks, faults)
+    records += deliver(log)
     ended = min(meter.fold.watermark or 0 for meter in meters) // MINUTE_MS
-    return Played(windows, revisions, reference, anomalies, log, marks, ended)
+    return Played(judges[0], judges[1], reference, records, ended)
 
 
-def judged(
-    seed: int, log: list[bytes], marks: list[tuple[int, float]], faults: float
-) -> tuple[dict[tuple[Key, int, int], bytes], dict[tuple[Key, int, int], int], list[Anomaly]]:
-    """What a judge publishes that dies now and then: the highest revision of each window; every anomaly."""
-    dice = Random(f"judge {seed}")
-    judge, snapshot = Judge(PARTITIONS), (b"", 0)
-    found: dict[tuple[Key, int, int], bytes] = {}
-    revisions: dict[tuple[Key, int, int], int] = {}
-    anomalies: dict[tuple[str, int], Anomaly] = {}
-    place, at = 0, 0
-    while at < len(log):
-        while place < len(marks) - 1 and marks[place][0] <= at:
-            place += 1
-        (record,) = read(log[at : at + 1])
-        verdict = judge.apply(record, int(marks[place][1]))
-        for one in verdict.anomalies:
-            known = anomalies.setdefault((one.id, one.revision), one)
-            assert known == one, "one revision has one content"
-        for closed in verdict.windows:
-            for window in closed.windows:
-                name = (_key(window), window.size_s // 60, window.start // MINUTE_MS)
-                before = revisions.get(name, 0)
-                assert window.revision <= before + 1
-                if before < window.revision:
-                    found[name], revisions[name] = _pack(window), window.revision
-        at += 1
-        if dice.random() < faults / 300:
-            snapshot = (msgspec.msgpack.encode(judge.state()), at)
-        if dice.random() < faults / 600 and snapshot[0]:
-            judge, at = Judge(PARTITIONS), snapshot[1]
-            judge.restore(msgspec.msgpack.decode(snapshot[0], type=JudgeState))
-            place = 0
-    return found, revisions, list(anomalies.values())
+class Numbers(msgspec.Struct, array_like=True):
+    """What is compared of a window."""
+
+    calls: int
+    cost: int
+    tokens: int
+    dearest: int
+    errors: dict[str, int]
+    labels: dict[str, int] | None
+    liked: int
+    quantiles: tuple[float | None, float | None, float | None]
+
+
+def _of(window: Window) -> Numbers:
+    bucket = window.bucket
+    whole = bucket is not None and bucket.shape is not None and bucket.quality is not None
+    return Numbers(
+        window.calls,
+        window.cost_nano_usd,
+        window.output_tokens,
+        window.max_cost_nano_usd,
+        window.errors,
+        bucket.shape.labels if whole else None,  # type: ignore[union-attr]
+        bucket.quality.liked if whole else 0,  # type: ignore[union-attr]
+        (window.latency_ms.p50, window.latency_ms.p95, window.latency_ms.p99),
+    )
 
 
 def _key(window: Window) -> Key:
@@ -370,40 +431,40 @@ def _key(window: Window) -> Key:
 
 def differences(played: Played, least_size: int = 1) -> list[str]:
     """What is wrong with the windows; empty when they are what they must be."""
-    found, wrong = dict(played.windows), list[str]()
+    found, wrong = dict(played.judged.windows), list[str]()
     for key, size, start, due in played.reference.windows(played.ended):
-        packed = found.pop((key, size, start), None)
+        revision, packed = found.pop((key, size, start), (0, b""))
         if size < least_size:
             continue
-        if packed is None:
+        if not revision:
             wrong.append(f"{key} {size} {start}: missing, {due.facts} facts")
             continue
-        window = _window(packed)
-        wrong += [f"{key} {size} {start} r{window.revision}: {one}" for one in _compare(window, due)]
+        wrong += [f"{key} {size} {start} r{revision}: {one}" for one in _compare(_numbers(packed), due)]
     wrong += [f"{name}: of calls that were never made" for name in found if name[1] >= least_size]
     return wrong
 
 
-def _compare(window: Window, due: Sum) -> Iterator[str]:
-    pairs = {
-        "calls": (window.calls, due.calls),
-        "cost": (window.cost_nano_usd, due.cost),
-        "tokens": (window.output_tokens, due.tokens),
-        "dearest": (window.max_cost_nano_usd, due.dearest),
-        "errors": (window.errors, due.of("error")),
+_numbers = msgspec.msgpack.Decoder(Numbers).decode
+
+
+def _compare(found: Numbers, due: Sum) -> Iterator[str]:
+    pairs: dict[str, tuple[Any, Any]] = {
+        "calls": (found.calls, due.calls),
+        "cost": (found.cost, due.cost),
+        "tokens": (found.tokens, due.tokens),
+        "dearest": (found.dearest, due.dearest),
+        "errors": (found.errors, due.of("error")),
     }
-    bucket = window.bucket
-    if bucket is not None and bucket.shape is not None and bucket.quality is not None:
-        pairs |= {"labels": (bucket.shape.labels, due.of("label")), "liked": (bucket.quality.liked, due.liked)}
+    if found.labels is not None:
+        pairs |= {"labels": (found.labels, due.of("label")), "liked": (found.liked, due.liked)}
     for name, (is_, must) in pairs.items():
         if is_ != must:
             yield f"{name} {is_} instead of {must}"
     values = sorted(due.latencies or ())
-    for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        told = getattr(window.latency_ms, name)
+    for told, q in zip(found.quantiles, (0.5, 0.95, 0.99), strict=True):
         true = values[math.floor(q * (len(values) - 1))] if values else None
         if (told is None) != (true is None) or (told is not None and true and abs(told - true) > 0.0101 * true):
-            yield f"{name} {told} instead of {true}"
+            yield f"quantile {q}: {told} instead of {true}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -416,16 +477,18 @@ def main(argv: list[str] | None = None) -> int:
     begun = time.monotonic()
     played = play(options.seed, options.events, behind_hours=options.behind_hours)
     wrong = differences(played, 60 if options.behind_hours else 1)
-    most = max(played.revisions.values())
-    total = sum(played.revisions.values())
+    same = played.judged.told() == played.steady.told() and played.judged.windows == played.steady.windows
+    revisions = played.revisions.values()
+    often = sum(revision > 12 for revision in revisions)
     print(
-        f"{options.events:,} events, {len(played.log):,} records of partials, {len(played.windows):,} windows in "
-        f"{total:,} revisions (at most {most} of one), {len(played.anomalies)} anomaly revisions, "
-        f"{time.monotonic() - begun:.0f} s: {len(wrong)} windows are wrong"
+        f"{options.events:,} events, {played.records:,} records of partials, {len(revisions):,} windows in "
+        f"{sum(revisions):,} revisions (at most {max(revisions)} of one, more than 12 of {often:,}), "
+        f"{len(played.judged.anomalies)} anomaly revisions, {time.monotonic() - begun:.0f} s: {len(wrong)} windows are "
+        f"wrong; a judge that never dies says {'the same' if same else 'something else'}"
     )
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print("\n".join([f"at most {memory_mb:.0f} MB in this process", *wrong[:20]]))
-    return 1 if wrong else 0
+    return 1 if wrong or not same else 0
 
 
 if __name__ == "__main__":

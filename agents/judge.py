@@ -50,6 +50,7 @@ class Judge:
         """Apply every record; what it leads to is delivered before the range counts."""
         assert self._judging is not None
         self._judging.versions = await self._rules.current()
+        self._judging.budgets = self._rules.budgets
         for record in range.records:
             # When the range is repeated its records have been applied, and what they led to waits in the outbox.
             if record.offset < self._applied:

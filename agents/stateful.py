@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from pipeline.audit.positions import Mark
+from pipeline.control.budgets import Budgets
 from pipeline.detection.versions import Versions
 from pipeline.errors import StuckError
 from pipeline.transport.producer import Outgoing, RangeProducer
@@ -108,10 +109,11 @@ class Rules:
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._versions = Versions()
+        self.budgets = Budgets()
         self._position = -1
 
     async def current(self) -> Versions:
-        """The versions; waits while the reader of `llm.controls` is more than ten seconds behind.
+        """The versions, and `budgets` brought up to date; waits while the reader is more than ten seconds behind.
 
         A version takes effect thirty seconds after its append time, so whatever is in force has been read by then.
         """
@@ -120,6 +122,9 @@ class Rules:
         if controls.position != self._position:
             self._position = controls.position
             self._versions = Versions(controls.records("rules"))
+            self.budgets = Budgets(controls.records("budget"))
+            if self.budgets.unreadable:
+                log.error("budgets cannot be read here and are not watched", extra={"count": self.budgets.unreadable})
             for number in self._versions.unreadable:
                 log.error(
                     "rules of a version cannot be read here; those before stay in force", extra={"version": number}

@@ -32,7 +32,7 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema
     computed; a reader keeps the highest `revision` for an id. `observed`, `baseline` and `threshold` are in `unit`.
     `opened_at` and `detected_at` are event time in milliseconds: when the window under test began to be wrong by the
     rule, and the watermark at which the rule said so. One in `shadow` is recorded and tells nobody: its rule is being
-    tried out.
+    tried out. `query` is a command that shows what it is about.
     """
 
     id: str
@@ -56,3 +56,4 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema
     suggested_control: SuggestedControl | None = None
     details: dict[str, Any] = {}
     shadow: bool = False
+    query: str = ""

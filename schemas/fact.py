@@ -16,6 +16,36 @@ RecordType = Literal["call", "feedback", "evaluation", "canary", "heartbeat", "t
 CostSource = Literal["reported", "computed", "unknown", "none"]
 
 
+class Shape(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """What a text is like, for near repeats: numbers and keyed bits, from which no text can be read.
+
+    Attributes:
+        high: Texts that share most of their words differ in few of these 64 bits (`pipeline.detection.words`); 0 where
+            there are no words.
+        low: 32 bits more.
+        words: How many different words of content it has, at most 127.
+        numbers: How many numbers, identifiers and paths, at most 127.
+        levels: Its first numbers, each shifted by a secret of the tenant and modulo 65,536: of two of them only the
+            difference means something, so that a counter that gets on can be seen.
+        tag: 16 keyed bits of the names of the tools.
+        told: Keyed bits of the identifiers in it that the model had been told before, one of 32 bits for each: which
+            item of a list it is about. 0 where it names none.
+        made_up: Whether it holds identifiers of which the model had been told none, although the input shows what it
+            was told.
+        writes: Whether a tool changes something, by its name.
+    """
+
+    high: int = 0
+    low: int = 0
+    words: int = 0
+    numbers: int = 0
+    levels: tuple[int, ...] = ()
+    tag: int = 0
+    told: int = 0
+    made_up: bool = False
+    writes: bool = False
+
+
 class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Keyed fingerprints made before redaction, so that loops are seen without text.
 
@@ -28,6 +58,16 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         input_tail: Hash of the last message of the input, canonicalised.
         tool_errors: How many of those results look like errors.
         input_messages: How many messages the input held.
+        asked: The actions whose `results` came at the tail of `input`, where the input shows them too. With them a step
+            is whole in one call, in whatever order the calls of several processes arrive.
+        action_shape: Of all `actions` together.
+        asked_shape: Of all `asked` together.
+        result_shape: Of all `results` together.
+        output_shape: Of the output text; only where no tools are used.
+        tail_shape: Of the last message of the input; only where no tools are used.
+        tail_role: Who said that message: `user`, `assistant` or `other`; only where no tools are used.
+        answer_words: Keyed hashes of some words of the results, or of the output where no tools are used: the smallest
+            of all, so that those of many answers show how many of their words are new; 16 bits each.
     """
 
     actions: tuple[str, ...] = ()
@@ -37,6 +77,14 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_tail: str | None = None
     tool_errors: int = 0
     input_messages: int = 0
+    asked: tuple[str, ...] = ()
+    action_shape: Shape | None = None
+    asked_shape: Shape | None = None
+    result_shape: Shape | None = None
+    output_shape: Shape | None = None
+    tail_shape: Shape | None = None
+    tail_role: Literal["", "user", "assistant", "other"] = ""
+    answer_words: tuple[int, ...] = ()
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="schema", tag="tokentrail.fact.v1"):

@@ -14,9 +14,9 @@ import msgspec
 # them: `pipeline.windows.keys`.
 Key = tuple[str, ...]
 
-# What a cell counts: ("call", tenant, feature, provider, model, prompt name, prompt version, variant), the same with
-# "judged" for what is said about calls and with "canary"; ("user", tenant, keyed hash); ("redaction", tenant). The
-# judge adds a route's cells up under each of its keys.
+# What a cell counts: ("call", tenant, feature, provider, model, prompt name, prompt version, variant, environment,
+# team), the same with "judged" for what is said about calls and with "canary"; ("user", tenant, keyed hash);
+# ("redaction", tenant). The judge adds a route's cells up under each of its keys.
 Source = tuple[str, ...]
 
 

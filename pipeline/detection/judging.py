@@ -17,7 +17,10 @@ from typing import Final
 
 import msgspec
 
+from pipeline.control.budgets import Budgets
+from pipeline.control.forecast import Hours
 from pipeline.detection import error_novel, readiness
+from pipeline.detection.budgeting import BudgetWatch, WatchState
 from pipeline.detection.casebook import Casebook
 from pipeline.detection.causes import Name
 from pipeline.detection.error_novel import ErrorNovel
@@ -28,12 +31,12 @@ from pipeline.detection.ruleset import Active
 from pipeline.detection.scene import Scene
 from pipeline.detection.versions import Versions
 from pipeline.windows.closing import Closing, ClosingState
-from pipeline.windows.keys import ORDER, tenant_of
+from pipeline.windows.keys import ORDER, spent_on, tenant_of
 from pipeline.windows.rolling import Store, StoreState
 from pipeline.windows.timeline import BLOCK_MINUTES, Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS, MergedClock, PartitionClock
 from schemas.anomaly import Anomaly
-from schemas.partial import Key, Partials
+from schemas.partial import Cell, Key, Partials
 from schemas.window import Standing, Windows
 
 # The watermark may jump (a quiet system without ticks): only this many minutes are judged one by one.
@@ -63,6 +66,7 @@ class JudgeState(msgspec.Struct):
     minute: int
     pending: dict[int, dict[Key, bool]]
     joining: dict[Name, dict[str, float]] = {}
+    spending: WatchState | None = None
     reviewed: int = 0
     kinds: dict[str, Tenant] = {}
 
@@ -72,7 +76,7 @@ class Judge:
 
     Args:
         partitions: Number of source partitions.
-        versions: The rules; may be replaced by one that knows more versions.
+        versions: The rules; may be replaced by one that knows more versions. So may `budgets`.
         max_keys: Most keys held.
         publishes: Whether closed windows are asked for.
     """
@@ -90,6 +94,8 @@ class Judge:
         self._reviewed = 0
         self.closing = Closing(self.store, self._standings)
         self.book = Casebook(self.store)
+        self.budgets = Budgets()
+        self.spending = BudgetWatch()
         self.novelty = Novelty()
         self._publishes = publishes
         # Minutes that are not over yet, with the keys that were counted in them.
@@ -111,6 +117,8 @@ class Judge:
             change = self.store.upsert(record, cell)
             if change is None:
                 continue
+            if change.cost:
+                self._spend(cell, change.cost)
             for timeline in change.timelines:
                 if self._publishes:
                     self.closing.changed(timeline.key, cell.hour, cell.start)
@@ -134,7 +142,29 @@ class Judge:
             self._judge_now(now, {key for _, key in late}, verdict)
             for minute, key in sorted(late, key=lambda one: (one[0], _order(one[1]))):
                 self._judge_late(late[minute, key], minute, verdict)
+            assert self.clock.watermark is not None
+            verdict.anomalies += self.spending.judge(
+                self.clock.watermark, appended_at, self.budgets, self._rules, self._hours
+            )
         return verdict
+
+    def _spend(self, cell: Cell, cost: int) -> None:
+        """Count money for the budgets; `cost` is what is new in a cell."""
+        source, day = cell.source, (cell.start if cell.hour else cell.start // HOUR_MINUTES) // 24
+        route = spent_on(source)
+        if route is not None:
+            self.spending.spent(source[1], route, day, cost)
+        elif source[0] == "user":
+            self.spending.spent_by(source[1], source[2], day, cost)
+
+    def _hours(self, selector: Mapping[str, str], day: int) -> Hours | None:
+        """How a past day's money was spread over its hours: of the feature where one is named, else of the tenant."""
+        tenant, feature = selector.get("tenant", ""), selector.get("feature", "")
+        timeline = self.store.timelines.get(("feature", tenant, feature) if feature else ("tenant", tenant))
+        if timeline is None:
+            return None
+        known = [timeline.book.hour(24 * day + hour) for hour in range(24)]
+        return tuple(one.cost if one is not None else 0.0 for one in known) if any(known) else None
 
     def _take(
         self, timeline: Timeline, minute: int, changed: dict[Key, Timeline], late: dict[tuple[int, Key], Timeline]
@@ -298,6 +328,7 @@ class Judge:
             self._minute,
             self._pending,
             self.book.joining,
+            self.spending.state(),
             self._reviewed,
             self.novelty.tenants,
         )
@@ -307,6 +338,8 @@ class Judge:
         self.store.restore(state.store)
         self.closing.state = state.closing
         self.book.cases, self.book.joining = state.cases, state.joining
+        if state.spending is not None:
+            self.spending.restore(state.spending)
         self.clock.partitions = state.partitions
         self.clock.first_at, self.clock.newest_at = state.first_at, state.newest_at
         self.clock.watermark, self._minute, self._pending = state.watermark, state.minute, state.pending

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from pipeline.detection.rule import Finding, Life, Memory
+from pipeline.detection.shown import query
 from schemas.anomaly import Anomaly, Severity, Span, State
 
 _RANK = {"SEV3": 0, "SEV2": 1, "SEV1": 2}
@@ -157,4 +158,5 @@ def _anomaly(
         suggested_control=finding.suggested_control,
         details=finding.details,
         shadow=life.shadow,
+        query=query(life.rule, subject, Span(finding.window.start, finding.window.end)),
     )

@@ -56,4 +56,5 @@ class LossDetected(Recipe, frozen=True, kw_only=True):
             opened_at=gap.received_at,
             detected_at=gap.received_at,
             shadow=self.shadow,
+            query="tokentrail verify",
         )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pipeline.detection.budget_exceeded import BudgetExceeded
+from pipeline.detection.budget_near import BudgetNear
 from pipeline.detection.call_outlier import CallOutlier
 from pipeline.detection.canary_failed import CanaryFailed
 from pipeline.detection.cost_daily import CostDaily
@@ -34,6 +36,7 @@ from pipeline.detection.refusal_rate import RefusalRate
 from pipeline.detection.retrieval_hit_rate import RetrievalHitRate
 from pipeline.detection.rule import Recipe
 from pipeline.detection.run_latency import RunLatency
+from pipeline.detection.run_velocity import RunVelocity
 from pipeline.detection.safety_regression import SafetyRegression
 from pipeline.detection.schema_validity import SchemaValidity
 from pipeline.detection.sentiment_shift import SentimentShift
@@ -70,6 +73,7 @@ class Entry:
 
 RULES: Final[tuple[Entry, ...]] = (
     Entry(LoopRunaway, "guard", {"run": LoopRunaway()}),
+    Entry(RunVelocity, "guard", {"run": RunVelocity()}),
     Entry(LossDetected, "guard", {"partition": LossDetected()}),
     Entry(
         CostSpike,
@@ -100,6 +104,8 @@ RULES: Final[tuple[Entry, ...]] = (
             "feature": LatencyP95(hold_minutes=CHILD_HOLD_MINUTES, least_calls=30, least_slow=5),
         },
     ),
+    Entry(BudgetNear, "judge", {"budget": BudgetNear()}),
+    Entry(BudgetExceeded, "judge", {"budget": BudgetExceeded()}),
     Entry(SloBurn, "judge", {"provider": SloBurn(), "feature": SloBurn(hold_minutes=5.0)}),
     Entry(ProviderDegraded, "judge", {"provider": ProviderDegraded()}),
     Entry(RateLimitStorm, "judge", {"model": RateLimitStorm()}),

@@ -44,6 +44,8 @@ def source_of(fact: Fact) -> Source:
         fact.prompt_name or "",
         fact.prompt_version or "",
         fact.variant or "",
+        fact.environment or "",
+        fact.team or "",
     )
 
 
@@ -61,7 +63,7 @@ def keys_of(source: Source) -> tuple[Key, ...]:
     kind = source[0]
     if kind not in _BY_ROUTE:
         return (source,)
-    _, tenant, feature, provider, model, prompt, version, variant = source
+    _, tenant, feature, provider, model, prompt, version, variant = source[:8]
     if kind == "canary":
         return (("canary", tenant, feature, provider, model),)
     keys: list[Key] = []
@@ -78,6 +80,14 @@ def keys_of(source: Source) -> tuple[Key, ...]:
     if variant:
         keys.append(("variant", tenant, feature, variant))
     return tuple(keys)
+
+
+def spent_on(source: Source) -> tuple[str, str, str, str] | None:
+    """(environment, team, feature, model) that calls of a source are spent on; None where it counts no calls."""
+    if source[0] != "call":
+        return None
+    _, _, feature, _, model, _, _, _, environment, team = source
+    return environment, team, feature, model
 
 
 def subject(key: Key) -> dict[str, str]:

@@ -74,10 +74,12 @@ class Change(msgspec.Struct, gc=False):
     Attributes:
         timelines: Of the keys that its source is added up under.
         failures: Failed calls with what is new of them.
+        cost: Nano-dollars that are new.
     """
 
     timelines: list[Timeline]
     failures: dict[str, Failure] = {}
+    cost: int = 0
 
 
 class Store:
@@ -147,7 +149,7 @@ class Store:
         if cell.upto >= part.seen:
             part.seen, part.calls, part.cost = cell.upto, new.calls, new.cost_nano_usd
         part.failures = {**part.failures, **counted} if part.failures else counted
-        return Change(timelines, failures)
+        return Change(timelines, failures, added.cost_nano_usd)
 
     def glimpse(self, record: Partials, seen: Glimpse) -> Change | None:
         """Take what a minute that goes on has come to; None when that was known."""

@@ -25,7 +25,7 @@ def fold() -> PartialFold:
     return PartialFold(Mark(1, 0))
 
 
-CALL = ("call", "acme", "chat", "openai", "gpt-4o", "", "", "")
+CALL = ("call", "acme", "chat", "openai", "gpt-4o", "", "", "", "", "")
 
 
 def cells(fold: PartialFold, most: int | None = None) -> list[Cell]:

@@ -16,33 +16,48 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-NAMES: Final = ("transport", "e2e", "anomaly", "sink", "verify", "meter")
+NAMES: Final = ("transport", "e2e", "anomaly", "sink", "verify", "meter", "detection")
+# Benches that have parts which can be run alone.
+WITH_PARTS: Final = {"detection": "abcdt"}
 
 
 @app.command(epilog="Example: tokentrail bench transport --json")
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}, or all.")],
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work; figures are rough.")] = False,
+    part: Annotated[
+        str,
+        typer.Option(
+            "--part",
+            help="Letters, for detection only: a simulated tenants, b loops, c NAB, d real traffic; t is a on the half "
+            "of the seeds that parameters were chosen on.",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a bench in servers of its own and print its figures."""
     for one in NAMES if name == "all" else (name,):
         print(f"bench {one} ...", file=sys.stderr, flush=True)
-        report = run(one, quick)
+        report = run(one, quick, part)
         print(json.dumps(report.as_json()) if as_json else _table(report), flush=True)
 
 
-def run(name: str, quick: bool) -> Report:
-    """One bench by name.
+def run(name: str, quick: bool, part: str = "") -> Report:
+    """One bench by name, or some of its parts.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is none of that name, or it has no such part.
     """
     if name not in NAMES:
         raise UsageError(f"There is no bench {name!r}; there are {', '.join(NAMES)}.")
     import importlib
 
-    report: Report = importlib.import_module(f"bench.{name}").run(quick=quick)
+    known = WITH_PARTS.get(name, "")
+    if any(letter not in known for letter in part):
+        parts = f"the parts {', '.join(known)}" if known else "no parts"
+        raise UsageError(f"bench {name} has {parts}, not {part!r}.")
+    more = {"parts": part} if part else {}
+    report: Report = importlib.import_module(f"bench.{name}").run(quick=quick, **more)
     return report
 
 

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from pipeline.detection import calendar
 from pipeline.detection.chance import poisson
 from pipeline.detection.habit import Habit
 from pipeline.detection.rule import Taint
@@ -106,6 +107,18 @@ class Past:
         scene = self._scene if timeline is self._timeline else Scene(store, timeline, self._scene.minute)
         found: Habit = scene.remember("habit", lambda: Habit(store, timeline, now, without))
         return found
+
+    def is_launch(self) -> bool:
+        """Whether this is a tenant's new feature: what it costs is no news of its own, and counts for the tenant."""
+        if self._scene.key[0] != "feature":
+            return False
+        tenant = self._scene.store.timelines.get(("tenant", self._scene.tenant))
+        return tenant is not None and self._age(self._timeline) < min(NEW_HOURS, self._age(tenant) - DAY_HOURS)
+
+    def was_weekend(self) -> bool:
+        """Whether the last day was one of a weekend and the present one is none, so that it says little."""
+        day = self._now // DAY_HOURS
+        return calendar.is_weekend((self._now - DAY_HOURS) // DAY_HOURS) and not calendar.is_weekend(day)
 
     def _new(self) -> tuple[Timeline, ...]:
         if self._scene.key[0] != "tenant":

@@ -74,14 +74,14 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         Bound(120, 1.75, 4.3),
         Bound(60, 1.75, 4.3),
         Bound(20, 2.0, 4.5),
-        Bound(5, 3.0, 5.0),
+        Bound(5, 3.0, 6.0),
     )
     per_call: Bound = Bound(60, 1.75, 4.0)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
     clear: Ratio = 1.4
     known_hours: Count = 3
     least_calls: Count = 10
-    least_excess_usd: NotNegative = 0.05
+    least_excess_usd: NotNegative = 0.1
     least_expected_calls: NotNegative = 12.0
     least_window_calls: NotNegative = 8.0
     spread_ratio: Positive = 1.5
@@ -105,6 +105,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         past = Past(scene)
         if firing:
             return self._still(scene, past, memory)
+        if past.is_launch():
+            return None
         # The longest window holds the others: what is not in it is in none.
         if timeline.calls[-1] < self.least_calls or timeline.cost[-1] < self.least_excess_usd * NANO:
             return None
@@ -203,7 +205,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         return self._finding(scene, self.per_call, usual.expected, usual.observed)
 
     def _by_busiest_hour(self, scene: Scene, past: Past) -> Finding | None:
-        if not past.known_for_a_day() or self._habit(past, HOUR_MINUTES) is not None:
+        if not past.known_for_a_day() or past.was_weekend() or self._habit(past, HOUR_MINUTES) is not None:
             return None
         busiest, cost = past.busiest_hour(HOUR_MINUTES), scene.timeline.cost[_HOUR]
         if busiest is None or not self._exceeds(scene, cost, busiest, self.busiest_hour, past.payment()):

@@ -1,0 +1,33 @@
+"""`bench detection`: precision, recall and delay of every rule on known truth, and what naive rules make of the same.
+
+Parts: (a) simulated tenants, (b) loops in agents' runs, (c) NAB's labelled series, (d) real traffic of one tool's
+    users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from bench import detection_loops, detection_nab, detection_real, detection_simulated
+from bench.figures import Report
+
+PARTS: Final[dict[str, Callable[[bool], Report]]] = {
+    "a": detection_simulated.figures,
+    "b": detection_loops.figures,
+    "c": detection_nab.figures,
+    "d": detection_real.figures,
+    # Part (a) on the half that parameters were chosen on.
+    "t": partial(detection_simulated.figures, tuned=True),
+}
+
+
+def run(quick: bool = False, parts: str = "") -> Report:
+    """Every part, or some of PARTS; `t` is not among all of them."""
+    report = Report("detection")
+    for part in parts or "abcd":
+        found = PARTS[part](quick)
+        report.figures |= found.figures
+        report.notes += found.notes
+    return report

@@ -130,8 +130,8 @@ class Redact:
         finally:
             stats = self._redactor.stats
             metrics.REDACTION_CACHE.labels("hit").inc(stats.cache_hits - self._hits)
-            metrics.REDACTION_CACHE.labels("miss").inc(stats.texts - stats.cache_hits - self._misses)
-            self._hits, self._misses = stats.cache_hits, stats.texts - stats.cache_hits
+            metrics.REDACTION_CACHE.labels("miss").inc(stats.texts - stats.silent - stats.cache_hits - self._misses)
+            self._hits, self._misses = stats.cache_hits, stats.texts - stats.silent - stats.cache_hits
 
     def _current_policies(self) -> Policies:
         """The policies as the log has them now, folded again only when `llm.controls` has grown."""

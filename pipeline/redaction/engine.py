@@ -17,13 +17,15 @@ from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-from pipeline.redaction import chunks, gates, recognizers
+from pipeline.redaction import chunks, recognizers
 from pipeline.redaction.context import Context
 from pipeline.redaction.errors import EngineError
+from pipeline.redaction.fold import fold, unfold
 from pipeline.redaction.gates import Gates
 from pipeline.redaction.hardening import harden
+from pipeline.redaction.kinds import model
 from pipeline.redaction.language import Language
-from pipeline.redaction.values import RECOGNISER_ERROR, TOO_LONG, Answer, Finding, RedactionConfig
+from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT, TOO_LONG, Answer, Finding, RedactionConfig
 
 _KNOWN: Final = {
     "EMAIL_ADDRESS": ("Write to ", "jane.doe@example.com", " today."),
@@ -49,8 +51,12 @@ class Engine:
 
     manifest: str
 
-    def __init__(self, config: RedactionConfig) -> None:
+    def __init__(self, config: RedactionConfig, database: bytes | None = None) -> None:
         """Load everything and prove with known values that it works.
+
+        Args:
+            config: how.
+            database: the gates of such an engine, compiled before (`sieve`); saves a second.
 
         Raises:
             EngineError: if a recogniser or the model is missing, or a known value is not found.
@@ -59,12 +65,14 @@ class Engine:
         self._watch = harden(config.regex_timeout_s)
         self._language = Language(config)
         self._patterns = recognizers.load(config)
-        gates_pinned = config.gates and gates.digest(self._patterns) == gates.PINNED
         self._spacy = SpacyRecognizer(
             supported_language=config.language, supported_entities=self._language.get_supported_entities()
         )
         self._select_entities()
-        self._gates = Gates(self._patterns, pinned=gates_pinned)
+        whole = [r for r in self._patterns if getattr(r, "whole_text", False)]
+        parts = [r for r in self._patterns if r not in whole]
+        self._gates = Gates(parts, on=config.gates, database=database, hyperscan=config.hyperscan)
+        self._whole_gates = Gates(whole, on=config.gates, hyperscan=False)  # few and literal: Python does
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
         self._context = Context(self._language, [*self._patterns, self._spacy])
@@ -85,7 +93,8 @@ class Engine:
         self._patterns = [r for r in self._patterns if wanted & set(r.supported_entities)]
         self._ner = self._config.ner and bool(wanted & set(self._spacy.supported_entities))
         # A recogniser of the user's may read tokens; the default ones never do.
-        self._eager = any(type(r).__name__ not in recognizers.EXPECTED for r in self._patterns)
+        self._eager = any(recognizers.reads_tokens(r) for r in self._patterns)
+        self._folds = self._config.recognizers == "tokentrail"
 
     def _digest(self) -> str:
         c = self._config
@@ -108,6 +117,16 @@ class Engine:
             start, end = len(before), len(before) + len(value)
             if not any(f.entity == entity and f.start <= start and f.end >= end for f in answer):
                 raise EngineError(f"self-test: the known {entity} was not found; a recogniser or the model is broken")
+
+    def sieve(self) -> bytes:
+        """What tells without this engine that a text has no findings (`Sieve.load`); empty if nothing can.
+
+        It speaks for the text as it stands, without names: a text that reads otherwise than it stands (`fold`) has to
+        come here.
+        """
+        if self._ner or not (self._gates.complete and self._whole_gates.complete and self._config.gates):
+            return b""
+        return self._gates.sieve.dump(self._whole_gates.sieve)
 
     def find(self, texts: Sequence[str]) -> list[Answer]:
         """Judge texts.
@@ -158,15 +177,36 @@ class Engine:
             return TOO_LONG
         try:
             found = [self._find_in(piece.text, doc) for piece, doc in zip(pieces, docs, strict=True)]
+            merged = chunks.merge(text, pieces, found)
+            whole = [
+                self._finding(r, offset)
+                for recognizer, part, offset in self._whole_gates.work(text)
+                for r in recognizer.analyze(part, self._entities, None)
+            ]
+            return _ordered([*merged, *whole]) if whole else merged
         except _Doubt as doubt:
             return str(doubt)
+        except TimeoutError:
+            return REGEX_TIMEOUT
         except Exception:  # the message may hold text, so it goes no further than here
             return RECOGNISER_ERROR
-        return chunks.merge(text, pieces, found)
 
     def _find_in(self, text: str, doc: Any) -> list[Finding]:
-        """Findings in one piece of text; `doc` is None without names."""
-        if self._ner and doc is None:
+        """Findings in one piece of text, as it stands and as a reader would take it; `doc` is None without names."""
+        findings = self._find_as_it_stands(text, doc, ner=self._ner)
+        folded = fold(text) if self._folds else None
+        if folded is None:
+            return findings
+        plain, places = folded
+        seen = {(f.entity, f.start, f.end) for f in findings}
+        for f in self._find_as_it_stands(plain, None, ner=False):
+            start, end = unfold(f.start, f.end, places)
+            if (f.entity, start, end) not in seen:
+                findings.append(Finding(f.entity, start, end, f.score))
+        return findings
+
+    def _find_as_it_stands(self, text: str, doc: Any, *, ner: bool) -> list[Finding]:
+        if ner and doc is None:
             raise _Doubt(RECOGNISER_ERROR)
         if not self._watch.is_listening():
             raise _Doubt(RECOGNISER_ERROR)
@@ -189,18 +229,18 @@ class Engine:
                     }
                 results.extend(found)
                 needs_context = needs_context or bool(recognizer.context)
-        if self._ner:
-            results.extend(self._spacy.analyze(text, self._entities, self._language.spans(doc)))
+        if ner:
+            named = self._spacy.analyze(text, self._entities, self._language.spans(doc))
+            if self._folds:
+                named = [r for r in named if model.keeps(text, r.entity_type, r.start, r.end)]
+            results.extend(named)
         if results and (needs_context or self._eager):
             if self._eager:
                 results = self._with_context(text, results, artifacts)
             else:
                 self._context.enhance(text, results, doc)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
-        findings = [
-            Finding(str(r.entity_type), int(r.start), int(r.end), float(r.score))
-            for r in EntityRecognizer.remove_duplicates(results)
-        ]
+        findings = [self._finding(r, 0) for r in EntityRecognizer.remove_duplicates(results)]
         if not all(
             0 <= f.start < f.end <= len(text) and 0 <= f.score <= 1 and f.entity in self._types for f in findings
         ):
@@ -209,9 +249,13 @@ class Engine:
             raise _Doubt(self._watch.doubt)
         return findings
 
+    @staticmethod
+    def _finding(result: Any, offset: int) -> Finding:
+        return Finding(str(result.entity_type), int(result.start) + offset, int(result.end) + offset, float(result.score))
+
     def _with_context(self, text: str, results: list[Any], artifacts: Any) -> list[Any]:
         """Scores raised by words before a finding, by the recogniser's own rule and then by the common one."""
-        recognizers_used = [*self._patterns, self._spacy] if self._ner else self._patterns
+        recognizers_used = [*self._patterns, self._spacy]
         enhanced: list[Any] = []
         for recognizer in recognizers_used:
             own = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] == recognizer.id]
@@ -239,3 +283,8 @@ class Engine:
         thresholds = recognizer.score_thresholds if recognizer is not None else {}
         own = thresholds.get(result.entity_type, thresholds.get("default"))
         return self._score_threshold if own is None else float(own)
+
+
+def _ordered(findings: list[Finding]) -> list[Finding]:
+    """Each finding once, by place."""
+    return sorted(set(findings), key=lambda f: (f.start, f.end, f.entity, f.score))

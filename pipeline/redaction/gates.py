@@ -1,91 +1,57 @@
-"""Run a default recogniser only on lines that hold what its patterns cannot do without; the findings stay the same.
+"""Run a recogniser only where a match of its patterns is possible at all; the findings stay the same.
 
-A gate is a condition that every match must meet (a card needs thirteen digits in a row of groups, an e-mail address an
-@). It is true for the patterns it was made for and for no others, so everything is pinned: if the digest of the
-recognisers' patterns or the telephone library's version is another one, nothing is skipped. Recognisers of the user's
-are never skipped, and a text with characters that patterns take for ASCII letters or digits is searched whole.
+Gates are worked out from the live recognisers' own patterns (`derive`), so there is nothing here that a new version of
+a pattern could make untrue. Hyperscan looks for all of them in one pass; where its wheel is missing, counts and windows
+do the same in Python, less sharply. A recogniser is gated only if its findings are known to come from its patterns
+alone: it searches by Presidio's `PatternRecognizer.analyze`, or says by itself what it needs (`necessary_patterns`).
+Everything else, patterns that cannot be derived, and texts with characters that patterns take for ASCII ones, are
+searched by all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from pipeline.redaction.recognizers import EXPECTED
+from presidio_analyzer import PatternRecognizer
 
-PINNED: Final = "8fccb09d3f0feabd"
-"""Digest of the patterns that the gates below were made for."""
+from pipeline.redaction.derive import Necessity, Underivable, necessity, stand_in
+from pipeline.redaction.sieve import Sieve
 
-# Matching without case takes these four for i, i, s and k; and \d takes every decimal digit there is.
-_FOLDED: Final = re.compile("[\u0130\u0131\u017f\u212a]|(?![0-9])\\d")
-# A line with none of these interests nobody.
-_ANYTHING: Final = re.compile(r"[0-9@]|\.[A-Za-z]{2}|::|:.*:.*:.*:.*:|-.*-.*-.*-|\.[A-Fa-f]{4}\.").search
-
-_DIGIT: Final = re.compile(r"[0-9]").search
-_DOMAIN: Final = re.compile(r"[A-Za-z0-9.-]\.[A-Za-z]{2}").search
-_PUNCTUATION: Final = "[-xX ()./~\\[\\]\u0080-\U0010ffff]{0,4}"
-# Nothing shorter than six digits is a valid number, except German pager numbers that begin with 16.
-_PHONE: Final = re.compile(
-    rf"[0-9](?:{_PUNCTUATION}[0-9]){{5}}|1{_PUNCTUATION}6{_PUNCTUATION}[0-9]{_PUNCTUATION}[0-9]"
-).search
-_LICENSE: Final = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[0-9]{6}|\][0-9]").search
-_EIGHT_DIGITS: Final = re.compile(r"[0-9]{8}").search
-_NINE_GROUPED: Final = re.compile(r"[0-9](?:[- .]?[0-9]){8}").search
-_TEN_GROUPED: Final = re.compile(r"[0-9](?:[- ]?[0-9]){9}").search
-_THIRTEEN_GROUPED: Final = re.compile(r"[0-9](?:[- ]?[0-9]){12}").search
-_DATE: Final = re.compile(r"[0-9][-/.][0-9]|[A-Za-z]-[0-9]|[0-9]-[A-Za-z]").search
-_MEDICAL: Final = re.compile(r"[A-Za-z][0-9]{7}").search
-_CRYPTO: Final = re.compile(r"[13][A-Za-z0-9]{25}").search
-_IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}").search
-_DOTTED: Final = re.compile(r"[0-9]\.[0-9]").search
-_HARDWARE: Final = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}|\.[0-9A-Fa-f]{4}\.").search
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-").search
+# These search by a method of their own that was read for this version: they find nothing that their patterns do not.
+_READ: Final = {("2.2.366", "IbanRecognizer")}
 
 
-def _address(line: str) -> bool:
-    return "::" in line or line.count(":") >= 6 or _DOTTED(line) is not None
+def necessities(recognizer: Any) -> list[Necessity] | None:
+    """What a recogniser's findings need, one for each pattern; None: it can find anything and is never skipped."""
+    say = getattr(recognizer, "necessary_patterns", None)
+    if say is not None:
+        pairs: list[tuple[str, int]] = say()
+    elif _searches_patterns_only(type(recognizer)):
+        flags = int(recognizer.global_regex_flags)
+        pairs = [(pattern.regex, flags) for pattern in recognizer.patterns]
+    else:
+        return None
+    try:
+        needed = [necessity(pattern, flags) for pattern, flags in pairs]
+    except Underivable:
+        return None
+    return [
+        n
+        for i, n in enumerate(needed)
+        if not any(n.implies(o) and (j < i or not o.implies(n)) for j, o in enumerate(needed) if j != i)
+    ]
 
 
-_GATES: Final[dict[str, Callable[[str], object]]] = {
-    "CreditCardRecognizer": _THIRTEEN_GROUPED,
-    "CryptoRecognizer": _CRYPTO,
-    "DateRecognizer": _DATE,
-    "EmailRecognizer": lambda line: "@" in line,
-    "IbanRecognizer": _IBAN,
-    "IpRecognizer": _address,
-    "MacAddressRecognizer": _HARDWARE,
-    "MedicalLicenseRecognizer": _MEDICAL,
-    "NhsRecognizer": _TEN_GROUPED,
-    "PhoneRecognizer": _PHONE,
-    "UrlRecognizer": _DOMAIN,
-    "UsBankRecognizer": _EIGHT_DIGITS,
-    "UsItinRecognizer": _NINE_GROUPED,
-    "UsLicenseRecognizer": _LICENSE,
-    "UsPassportRecognizer": _EIGHT_DIGITS,
-    "UsSsnRecognizer": _NINE_GROUPED,
-    "UuidRecognizer": _UUID,
-}
-_WITHOUT_DIGITS: Final = frozenset(
-    {"EmailRecognizer", "UrlRecognizer", "IpRecognizer", "MacAddressRecognizer", "UuidRecognizer"}
-)
-
-
-def digest(recognizers: Sequence[Any]) -> str:
-    """What the default recognisers among these look for, as one short digest."""
-    parts = [version("phonenumbers")]
-    for r in sorted((r for r in recognizers if _is_default(r)), key=lambda r: type(r).__name__):
-        parts.append(f"{type(r).__name__} {getattr(r, 'global_regex_flags', '')!s}")
-        parts += [f"{p.name} {p.score} {p.regex}" for p in getattr(r, "patterns", ())]
-        parts.append(f"{getattr(r, 'supported_regions', '')} {getattr(r, 'leniency', '')}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _is_default(recognizer: Any) -> bool:
-    kind = type(recognizer)
-    return kind.__name__ in EXPECTED and kind.__module__.startswith("presidio_analyzer.")
+def _searches_patterns_only(kind: type) -> bool:
+    if not issubclass(kind, PatternRecognizer):
+        return False
+    if kind.analyze is PatternRecognizer.analyze:
+        return True
+    is_read = (version("presidio-analyzer"), kind.__name__) in _READ
+    return is_read and kind.__module__.startswith("presidio_analyzer.")
 
 
 class Gates:
@@ -93,33 +59,49 @@ class Gates:
 
     Args:
         recognizers: those in use.
-        pinned: whether all default recognisers are the ones that the gates were made for.
+        on: False skips nothing.
+        database: a compiled sieve of the same recognisers (`Sieve.dump`), to save the seconds of compiling it.
+        hyperscan: False uses the gate in Python, as where there is no wheel.
     """
 
-    def __init__(self, recognizers: Sequence[Any], *, pinned: bool) -> None:
+    def __init__(
+        self, recognizers: Sequence[Any], *, on: bool = True, database: bytes | None = None, hyperscan: bool = True
+    ) -> None:
         self._all = list(recognizers)
-        gated = [r for r in recognizers if pinned and _is_default(r)]
-        self._always = [r for r in recognizers if r not in gated]
-        gates = [(_GATES[type(r).__name__], r) for r in gated]
-        self._without_digits = [(gate, r) for gate, r in gates if type(r).__name__ in _WITHOUT_DIGITS]
-        self._with_digits = [(gate, r) for gate, r in gates if type(r).__name__ not in _WITHOUT_DIGITS]
+        needed = [necessities(r) if on else None for r in self._all]
+        self._always = [r for r, need in zip(self._all, needed, strict=True) if need is None]
+        gated = [(r, need) for r, need in zip(self._all, needed, strict=True) if need is not None]
+        self._recognizers = [r for r, _ in gated]
+        self._within_line = [all(n.within_line for n in need) for _, need in gated]
+        self.sieve = Sieve([need for _, need in gated], database=database, hyperscan=hyperscan)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a text in which the sieve sees nothing has no findings, because every recogniser is gated."""
+        return not self._always
 
     def work(self, text: str) -> Iterator[tuple[Any, str, int]]:
         """What has to be done: (recogniser, part of the text, its offset in characters)."""
-        if not text.isascii() and _FOLDED.search(text):
+        plain = stand_in(text)
+        seen = None if plain is None else self.sieve.seen(plain)
+        if plain is None or seen is None:
             yield from ((r, text, 0) for r in self._all)
             return
         yield from ((r, text, 0) for r in self._always)
-        if not _ANYTHING(text):
+        if not seen:
             return
-        offset = 0
-        for line in text.split("\n"):  # no pattern reaches over the end of a line
-            if _ANYTHING(line):
-                for gate, recognizer in self._without_digits:
-                    if gate(line):
-                        yield recognizer, line, offset
-                if _DIGIT(line):
-                    for gate, recognizer in self._with_digits:
-                        if gate(line):
-                            yield recognizer, line, offset
-            offset += len(line) + 1
+        if "\n" not in text:
+            yield from ((self._recognizers[i], text, 0) for i in seen)
+            return
+        in_lines = {i for i in seen if self._within_line[i]}
+        yield from ((self._recognizers[i], text, 0) for i in seen if i not in in_lines)
+        if not in_lines:
+            return
+        for line in _LINE.finditer(plain):
+            start, end = line.span()
+            for i in self.sieve.seen(line.group()) or ():
+                if i in in_lines:
+                    yield self._recognizers[i], text[start:end], start
+
+
+_LINE: Final = re.compile(r"[^\n]+")

@@ -1,0 +1,125 @@
+"""Telephone numbers: those that a numbering plan knows, written as people write them, and any behind a word that says so.
+
+Presidio tries every digit run of a text against eight plans, so that years and amounts become telephone numbers. Here a
+candidate is cut out first (one pass), must have seven digits, and must look like a number to call: with a plus, with
+groups, or behind a word such as `call`. Only then the plans are asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import phonenumbers
+import regex
+from phonenumbers import phonenumberutil
+
+from pipeline.redaction.kinds import base
+from pipeline.redaction.kinds.base import Kind
+
+REGIONS: Final = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
+"""Numbering plans that numbers without a country code are tried against: Presidio's."""
+
+# The library's own idea of what may stand between digits, and what a candidate may begin with.
+_BETWEEN: Final = phonenumberutil._VALID_PUNCTUATION
+_LEADS: Final = r"(\[" + phonenumberutil._PLUS_CHARS.replace("+", r"\+")
+_LONG: Final = rf"[{_LEADS}]?\d(?:[{_BETWEEN}]{{0,4}}\d){{6,24}}(?:[ ]?(?:x|ext\.?|extension)[ .:]{{0,2}}\d{{1,6}})?"
+_WORDS: Final = (
+    r"phones?|tele?phones?|telephone|tel|mobiles?|cell(?:phone|ular)?s?|fax|call(?:ing|ed|s)?|dial(?:ing|led)?|ring|"
+    r"whats?app|sms|texted|texting|reach(?:ed|able)?|contact|hotline|landline|desk|direct|line|number|answering|fon|móvil|"
+    r"teléfono|telefon|handy"
+)
+_SAID: Final = (
+    rf"(?<![A-Za-z])(?:{_WORDS})(?![A-Za-z])[^\n\d]{{0,24}}?(?:\n[ \t]*)?(?P<v>[+(]?\d(?:[-. ()/]{{0,3}}\d){{6,15}})(?![\d.]?\d)"
+)
+_CUE: Final = regex.compile(rf"(?<![A-Za-z])(?:{_WORDS})(?![A-Za-z])", regex.IGNORECASE)
+_IS_DATE: Final = regex.compile(
+    r"\(?(?:(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d)(?:[ T-]\d{1,2})?(?!\d)"
+)
+_IS_YEARS: Final = regex.compile(r"\(?(?:1[5-9]|20)\d\d(?:\s?[-–—/., ]{1,3}\s?(?:1[5-9]|20)\d\d)+\)?")
+_NOT_BEFORE: Final = regex.compile(r"[\w$€£#%=*^~@.,:/\\+-]$")
+_NOT_AFTER: Final = regex.compile(r"[\w%°$€£*^=~@\\]|[-.,:/]\w")
+_CONTEXT: Final = ("phone", "number", "telephone", "cell", "cellphone", "mobile", "call", "fax", "tel", "contact")
+
+
+class Phones(Kind):
+    """The recogniser of PHONE_NUMBER."""
+
+    def __init__(self) -> None:
+        super().__init__("PHONE_NUMBER", (), context=_CONTEXT)
+        self._long = regex.compile(_LONG, regex.IGNORECASE)
+        self._said = regex.compile(_SAID, regex.IGNORECASE)
+
+    def necessary_patterns(self) -> list[tuple[str, int]]:
+        """Seven digits in a candidate, whatever finds it."""
+        return [(rf"\d(?:[{_BETWEEN}]{{0,4}}\d){{6}}", regex.IGNORECASE), (_SAID, regex.IGNORECASE)]
+
+    def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[Any]:
+        """Findings in a text.
+
+        Raises:
+            TimeoutError: a pattern took longer than it may.
+        """
+        entity = self.supported_entities[0]
+        spans: dict[tuple[int, int], tuple[float, str]] = {}
+        for match in self._said.finditer(text, timeout=base.SECONDS):
+            start, end = match.span("v")
+            if not _looks_like_another(text, start, end):
+                spans[start, end] = (0.6, "behind a word")
+        for match in self._long.finditer(text, timeout=base.SECONDS):
+            start, end = match.span()
+            digits = sum(c.isdigit() for c in match.group())
+            if digits > 24 or _looks_like_another(text, start, end):
+                continue
+            for found_start, found_end, why in _planned(text, start, end):
+                if (found_start, found_end) not in spans:
+                    spans[found_start, found_end] = (0.4, why)
+        return [self.result(entity, start, end, score, why) for (start, end), (score, why) in sorted(spans.items())]
+
+
+def _looks_like_another(text: str, start: int, end: int) -> bool:
+    """Whether digits are a date, years, or part of a number, a name or a sum."""
+    value = text[start:end]
+    if _IS_DATE.match(value) or _IS_YEARS.fullmatch(value.strip()):
+        return True
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    if _NOT_AFTER.match(after):
+        return True
+    if _NOT_BEFORE.search(before) and not before.endswith((": ", ":", "=", "/", "#")) and not value.startswith("+"):
+        return True
+    # Decimals and thousands, versions, ranges.
+    return regex.fullmatch(r"\d{1,3}(?:[., ]000)+|\d+\.\d+|\d{1,4}(?:\.\d{1,4}){4,}", value) is not None
+
+
+def _planned(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
+    """Numbers of a plan in a candidate."""
+    value = text[start:end]
+    international = value.lstrip("([").startswith(("+", "＋")) or value.startswith("00")
+    groups = regex.findall(r"\d+", value)
+    cue = _CUE.search(text, max(0, start - 60), start) is not None
+    if not international and not cue:
+        # Bare digits are an order, an account, a point in time; groups of equal look-alikes a table or a card.
+        if len(groups) == 1 and not (value.startswith(("0", "(")) and len(groups[0]) in (10, 11)) and len(groups[0]) != 10:
+            return []
+        if len(groups) == 1 and not _is_american(groups[0]):
+            return []
+        if len(groups) > 6 or (len(groups) == 2 and max(map(len, groups)) > 8):
+            return []
+    found: list[tuple[int, int, str]] = []
+    taken: set[tuple[int, int]] = set()
+    for region in REGIONS:
+        for match in phonenumbers.PhoneNumberMatcher(value, region, leniency=1, max_tries=sys.maxsize):
+            span = (start + match.start, start + match.end)
+            if span not in taken and sum(c.isdigit() for c in match.raw_string) >= 7:
+                taken.add(span)
+                found.append((*span, f"plan of {region}"))
+        if international and found:
+            break
+    return [
+        one for one in found if not any(other[0] <= one[0] and one[1] <= other[1] and other != one for other in found)
+    ]
+
+
+def _is_american(digits: str) -> bool:
+    return len(digits) == 10 and digits[0] in "23456789" and digits[3] in "23456789"

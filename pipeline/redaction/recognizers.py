@@ -84,6 +84,7 @@ def ours() -> list[Any]:
         phones.Phones(),
         precise.Addresses(),
         precise.Domains(),
+        precise.cards(),
         precise.licenses(),
         *precise.numbers_with_a_word(),
         *precise.dates(),

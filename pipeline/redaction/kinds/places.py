@@ -71,6 +71,10 @@ def streets() -> Any:
         Shape("flat", rf"\b(?:Apartment|Apt|Suite|Ste|Flat)\.?[ ]#?\d+[A-Za-z]?\b", 0.6),
         Shape("behind a word", rf"\b(?i:address(?:\s+is)?|lives? (?:at|on|in)|living at|ship(?:ped|ping)? to|deliver(?:ed|y)? to|mail(?:ed)? to|located at|residing at|home address|meet(?:ing)? at|sent to)[ :]{{1,3}}(?:\n{_LINE}*)?(?P<v>\d{{1,6}}[A-Za-z]?,?{_LINE}(?:[^\s,]{{1,24}}{_LINE}?){{1,6}}(?:\d{{1,5}}\b)?{_TAIL})", 0.6),
         Shape("number, words, number", rf"(?<![\w.,/:-])\d{{1,5}}{_LINE}(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{2,30}}{_LINE}){{1,4}}\d{{1,5}}{_TAIL}(?=[ ]*(?:\n|$|,|\.))", 0.5, _is_no_sentence),
+        Shape("number, words, flat", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[^\s\d,;:!?(){{}}]{{1,30}}{_LINE}){{1,6}}?(?:\d{{1,5}}[.,]?{_LINE})?[,]?(?:\s{{1,3}})?(?:Apt|Suite|Ste|Flat|Apartment|Unit)\.?[ ]\d+", 0.65, None, regex.MULTILINE | regex.IGNORECASE),
+        Shape("behind the word address", rf"\baddress(?:es)?(?: (?:is|to|with|at))?[:]?[ \n]{{1,6}}(?P<v>\d{{1,6}}[A-Za-z]?[ ](?:[^\s,;:!?(){{}}]{{1,30}}[ ]?){{1,6}}(?:\n[ ,]*[^\n]{{1,30}}){{0,2}}?(?:\n?[ ,]*[A-Z0-9]{{2,3}}[ \n]+\d{{4,6}}|(?=[.,?!\n]|$)))", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
+        Shape("number and street, any case", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[a-z][\w'’-]{{2,30}}{_LINE}){{1,3}}(?:street|avenue|road|boulevard|blvd|lane|drive|court|square|terrace|highway|parkway)(?:{_LINE}\d{{1,5}})?\b", 0.55),
+        Shape("street of a house", rf"(?<!\w)(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{1,30}}{_LINE}){{1,3}}(?:u|ul|utca|str|st)\.{_LINE}\d{{1,5}}\.?", 0.55),
         Shape("town, state and code", rf"(?:[A-Z][a-zA-Z.'-]{{1,30}}{_LINE}?){{1,3}},{_LINE}?(?:{STATES}|{_STATE_NAMES}){_LINE}\d{{5}}(?:-\d{{4}})?\b", 0.7),
         Shape("british code", r"\b(?:GIR 0AA|[A-PR-UWYZ](?:\d{1,2}|[A-HK-Y]\d|[A-HK-Y]\d\d|\d[A-HJKSTUW]|[A-HK-Y]\d[ABEHMNPRVWXY]) \d[ABD-HJLNP-UW-Z]{2})\b", 0.6),
     ])  # fmt: skip
@@ -80,7 +84,8 @@ def codes() -> Any:
     """Postal codes, behind a word for one."""
     return Kind("ZIP_CODE", [
         Shape("behind a word", r"\b(?:\d{5}(?:-\d{4})?|\d{3,4}[ -]?\d{2,3}|\d{4}|[A-Z]\d[A-Z] ?\d[A-Z]\d)\b", 0.6,
-              cue_before(r"zip|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30)),
+              cue_before(r"zips?|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30)),
+        Shape("behind a country", rf"(?<![\w-])(?:{_COUNTRIES})(?: \([A-Z][a-z]+\))?[ ]{{1,2}}(?P<v>\d{{4,6}}(?:-\d{{3,4}})?)(?!\w)", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
         Shape("behind a state", rf"\b(?:{STATES})[ ](?P<v>\d{{5}}(?:-\d{{4}})?)\b", 0.6),
     ])  # fmt: skip
 

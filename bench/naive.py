@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import presidio_analyzer
+import spacy
+import yaml
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-from presidio_analyzer.nlp_engine import NlpEngine, NlpEngineProvider, NoOpNlpEngine, SpacyNlpEngine
+from presidio_analyzer.nlp_engine import NerModelConfiguration, NlpEngine, NoOpNlpEngine, SpacyNlpEngine
 
 
 def analyzer(model: str | None) -> AnalyzerEngine:
@@ -20,15 +24,15 @@ def analyzer(model: str | None) -> AnalyzerEngine:
         registry.load_predefined_recognizers(languages=["en"], nlp_engine=None)
         registry.recognizers = [one for one in registry.recognizers if one.name != "SpacyRecognizer"]
         return AnalyzerEngine(nlp_engine=engine, registry=registry)
-    if "/" in model:
-        return AnalyzerEngine(nlp_engine=_of_folder(model))
-    configuration = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
-    return AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=configuration).create_engine())
+    return AnalyzerEngine(nlp_engine=_with_model(model))
 
 
-def _of_folder(model: str) -> Any:
-    import spacy
-
-    engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": model}])
+def _with_model(model: str) -> Any:
+    """Presidio's default configuration with another model (its own is large and downloaded from elsewhere)."""
+    conf = yaml.safe_load((Path(presidio_analyzer.__file__).parent / "conf" / "default.yaml").read_text())
+    engine = SpacyNlpEngine(
+        models=[{"lang_code": "en", "model_name": model}],
+        ner_model_configuration=NerModelConfiguration(**conf["ner_model_configuration"]),
+    )
     engine.nlp = {"en": spacy.load(model)}
     return engine

@@ -50,7 +50,25 @@ _TRADE: Final = frozenset(
     "quarkus micronaut lombok mockito entity repository service controller component module package library framework plugin extension server client "
     "proxy router gateway firewall cache cookie session header footer navbar sidebar button label textbox checkbox dropdown modal".split()
 )
-_HEADING: Final = regex.compile(r"^[ \t]*(?:#{1,6}[ \t]|\*\*|\d{1,2}[.)][ \t]+\*{0,2}|[-*•][ \t]+\*{0,2})$")
+# Verbs and nouns that begin a step, a heading or a comment.
+_BEGINNINGS: Final = frozenset(
+    "add apply assign assume calculate call check choose click close combine compare compute configure connect consider convert copy count "
+    "create declare define delete derive design determine develop distribute divide download draw enter evaluate expand explain extract find "
+    "finish generate get give go handle identify implement import improve include increase initialize input insert install iterate join keep "
+    "load loop make map measure merge modify monitor move multiply name note open optimize order output parse pass perform place plan plot "
+    "prepare press print process provide put query read reduce remove rename repeat replace resize return review roll run save scale select "
+    "send set show simplify solve sort split start step stop store submit subtract sum swap switch take tell test track train transform try "
+    "turn type update upload use using validate verify visit wait walk watch write rules goal mark scheme field fields radiance metropolis "
+    "long short bike swim rest distractor statement hero chase total mean median value values key keys result results data dataset user users "
+    "target source content header body message messages item items page pages line lines word words number numbers string strings gb mb kb tb".split()
+)
+_ACRONYM: Final = regex.compile(r"[A-Z]{2,4}s?")
+_PLACES_BY_LETTERS: Final = frozenset("US USA UK UAE EU NYC LA SF DC USSR NZ HK PRC".split())
+_SPAN: Final = regex.compile(
+    r"(?i)(?:(?:about|around|at least|up to|over|nearly|the (?:last|past|next|first)|last|past|next|an?|per|every|each|all|half|few|several|a few|[\d.,/-]+|"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty)[ -]?)*(?:hours?|minutes?|mins?|seconds?|secs?|days?|weeks?|months?|"
+    r"years?|decades?|quarters?)"
+)
 
 
 def keeps(text: str, entity: str, start: int, end: int) -> bool:
@@ -71,6 +89,16 @@ def keeps(text: str, entity: str, start: int, end: int) -> bool:
     if not stripped or _CODE_CHARS.search(stripped) or not any(c.isalpha() for c in stripped):
         return False
     words = stripped.split()
+    if " - " in stripped or "\n-" in stripped or "\n " in stripped and entity == "PERSON":
+        return False
+    if _ACRONYM.fullmatch(stripped) and stripped not in _PLACES_BY_LETTERS and not text[:start].endswith(", "):
+        return False
+    if entity == "PERSON" and all(word.lower().strip(".,:;") in _BEGINNINGS for word in words):
+        return False
+    if entity == "PERSON" and len(words) == 1 and regex.search(r"(?:ing|tion|ment|ness|ity|able|ize|ise|ate)$", stripped) and len(stripped) > 6:
+        return False
+    if entity != "PERSON" and any(word.lower().strip(".,:;'\"()") in _TRADE for word in words):
+        return False
     if all(word.lower().strip(".,:;'\"()").removesuffix("'s") in _TRADE for word in words):
         return False
     if _CAMEL.search(stripped) and not _CAMEL_NAMES.search(stripped):
@@ -88,6 +116,8 @@ def _is_a_time(value: str) -> bool:
     """A point in time or a day, not a span, a frequency or a bare number."""
     if _MAY.fullmatch(value):
         return True
+    if _SPAN.fullmatch(value.strip()):
+        return False
     if _NUMBER.fullmatch(value) and not regex.search(r"\b(?:1[5-9]|20)\d\d\b|\d[/.-]\d\d?[/.-]\d", value):
         return False
     return _WHEN.search(value) is not None and not _CODE_CHARS.search(value)

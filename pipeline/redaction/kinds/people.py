@@ -14,6 +14,7 @@ _NAME: Final = rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin
 _FULL: Final = rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin|al|el|dos|du|le)[ ]){{0,2}}{_WORD}){{1,3}}"
 _TITLES: Final = r"Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Rev|Hon|Herr|Frau|Señora?|Sra|Monsieur|Madame|Mme|Judge|Senator|Officer|Detective|Sgt|Capt|Lt|Col"
 _NOT_A_NAME: Final = frozenset(
+    "He She They We It's I You Who Someone Nobody Everybody One Both "
     "The A An And But Or If In On At To For Of It This That These Those There Here When Where What Who How Why Not No Yes Sorry Sure "
     "Ok Okay Sir Madam Team All Everyone Customer Support Hiring Manager Committee Friend Colleagues User Users Members Parents "
     "Student Students Readers Editor Santa Diary God Lord Assistant Chatgpt Bot Here Happy Glad Looking Interested Writing "

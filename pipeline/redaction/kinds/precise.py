@@ -51,11 +51,23 @@ _OBJECTS: Final = frozenset(
     "array object value model file path e i j k x y a b n s t p q r c d f g h l m o u v w z main index test utils setup "
     "std fmt cv plt sns driver session client server context event element el el1 package math random datetime".split()
 )
+_GOES_ON: Final = regex.compile(r"[\w(\[=]|\.\w|-\w")
 _LABELS: Final = regex.compile(r"(?:https?://)?(?P<host>[^/?#:\"']+)(?P<rest>.*)", regex.DOTALL)
 
 
 class Domains(UrlRecognizer):  # type: ignore[misc]
     """Addresses in the web as Presidio finds them, without members of objects and names of files."""
+
+    def necessary_patterns(self) -> list[tuple[str, int]]:
+        """What Presidio searches for; `analyze` below only drops."""
+        return [(pattern.regex, int(self.global_regex_flags)) for pattern in self.patterns]
+
+    def analyze(
+        self, text: str, entities: Any, nlp_artifacts: Any = None, regex_flags: int | None = None
+    ) -> list[Any]:
+        """Findings that end where a name ends: the `.re` of `soup.replace(` is no country."""
+        found = super().analyze(text, entities, nlp_artifacts, regex_flags)
+        return [r for r in found if "://" in text[r.start : r.end] or not _GOES_ON.match(text[r.end : r.end + 2])]
 
     def invalidate_result(self, pattern_text: str) -> bool | None:
         """Whether a match without a scheme is rather code (`self.in`, `file.py`)."""

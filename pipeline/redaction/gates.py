@@ -15,13 +15,22 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from phonenumbers import phonenumberutil
 from presidio_analyzer import PatternRecognizer
+from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from pipeline.redaction.derive import Necessity, Underivable, necessity, stand_in
 from pipeline.redaction.sieve import Sieve
 
 # These search by a method of their own that was read for this version: they find nothing that their patterns do not.
 _READ: Final = {("2.2.366", "IbanRecognizer")}
+# Presidio's telephone recogniser has no patterns. The shortest valid numbers of its regions have six digits, but for
+# German pagers that begin with 16 (a test looks through the library's tables).
+_PUNCTUATION: Final = rf"[{phonenumberutil._VALID_PUNCTUATION}]{{0,4}}"
+PHONE_NEEDS: Final = (
+    rf"\d(?:{_PUNCTUATION}\d){{5}}",
+    rf"1{_PUNCTUATION}6{_PUNCTUATION}\d{_PUNCTUATION}\d",
+)
 
 
 def necessities(recognizer: Any) -> list[Necessity] | None:
@@ -29,6 +38,10 @@ def necessities(recognizer: Any) -> list[Necessity] | None:
     say = getattr(recognizer, "necessary_patterns", None)
     if say is not None:
         pairs: list[tuple[str, int]] = say()
+    elif type(recognizer) is PhoneRecognizer and set(recognizer.supported_regions) <= set(
+        PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS
+    ):
+        pairs = [(pattern, re.IGNORECASE) for pattern in PHONE_NEEDS]
     elif _searches_patterns_only(type(recognizer)):
         flags = int(recognizer.global_regex_flags)
         pairs = [(pattern.regex, flags) for pattern in recognizer.patterns]

@@ -6,7 +6,7 @@ From one pattern come four necessary conditions of every match, none of them wri
   matches wherever the pattern does, in a dialect that Hyperscan knows;
 - `least`: how many characters of a few telling classes (digits, `@`, `.`, ...) a match holds at least;
 - `window`: the rarest run of neighbouring character classes that stands in every match;
-- `within_line`: whether a match can neither hold a line's end nor depend on one.
+- `unit`: the smallest of word, line and text that a match neither reaches over nor looks out of.
 
 Patterns see Unicode, these conditions see a *stand-in* of the text, one ASCII character for each: a letter or digit
 outside ASCII is written `_`, any other such character DEL, and every class that takes such characters takes the
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import regex
 
@@ -44,6 +44,11 @@ _REPEATS: Final = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 COUNTED: Final = ("0123456789", "@", ".", ":", "-", "/", "=", "_")
 """Classes whose characters `least` counts. `_` counts also for letters outside ASCII, so it proves little."""
 
+Unit = Literal["word", "line", "text"]
+UNITS: Final[tuple[Unit, ...]] = ("word", "line", "text")
+# Words are cut at these; DEL stands for spaces outside ASCII, among others, so that it is no border.
+_SPACES: Final = frozenset(" \t\n")
+_NEWLINE: Final = frozenset("\n")
 _COUNTED: Final = tuple(frozenset(chars) for chars in COUNTED)
 _MOST_WINDOW: Final = 8
 _MOST_OPTIONS: Final = 4_000
@@ -68,13 +73,13 @@ class Necessity:
     nocase: bool
     least: tuple[int, ...]
     window: str
-    within_line: bool
+    unit: Unit
     elements: tuple[str, ...] = ()
 
     def implies(self, other: Necessity) -> bool:
         """Whether every match of this pattern holds one of the other's: it is the other with something around it."""
         mine, theirs = self.elements, other.elements
-        if self.nocase != other.nocase or not theirs or not (self.within_line or not other.within_line):
+        if self.nocase != other.nocase or not theirs or UNITS.index(self.unit) > UNITS.index(other.unit):
             return False
         return any(mine[i : i + len(theirs)] == theirs for i in range(len(mine) - len(theirs) + 1))
 
@@ -122,7 +127,7 @@ def necessity(pattern: str, flags: int = 0) -> Necessity:
         raise Underivable("it may match nothing")
     least = tuple(walk.least(tree, chars) for chars in _COUNTED)
     return Necessity(
-        walk.render(tree), walk.nocase, least, walk.window(tree), walk.stays_in_line(tree),
+        walk.render(tree), walk.nocase, least, walk.window(tree), walk.unit(tree),
         tuple(walk.elements(tree)),
     )
 
@@ -289,27 +294,31 @@ class _Walk:
             elif code not in (op.ASSERT, op.ASSERT_NOT):
                 yield self._rendered(code, value)
 
-    # ---- lines
+    # ---- units
 
-    def stays_in_line(self, tree: Any) -> bool:
-        """Whether a match is the same when its line is all there is."""
+    def unit(self, tree: Any) -> Unit:
+        """The smallest unit of text that a match is the same in as in the whole."""
+        return "word" if self._avoids(tree, _SPACES) else "line" if self._avoids(tree, _NEWLINE) else "text"
+
+    def _avoids(self, tree: Any, between: frozenset[str]) -> bool:
+        """Whether nothing of a match, nor what it looks at, takes one of the characters between units."""
         for code, value in tree:
             taken = self._chars(code, value)
             if taken is not None:
-                if "\n" in taken:
+                if taken & between:
                     return False
             elif code is op.AT:
                 if value in (op.AT_BEGINNING_STRING, op.AT_END_STRING):
                     return False
             elif code in (op.ASSERT, op.ASSERT_NOT):
-                # Looking at a line's end and at the text's end must be the same: it is if the line's end is not taken.
-                if not self.stays_in_line(value[1]):
+                # Looking at a unit's end and at the text's end must be the same: it is if what stands there is not taken.
+                if not self._avoids(value[1], between):
                     return False
             elif code is op.SUBPATTERN:
                 with self._group(value) as inner:
-                    if not self.stays_in_line(inner):
+                    if not self._avoids(inner, between):
                         return False
-            elif not all(self.stays_in_line(inner) for inner in self._inside(code, value)):
+            elif not all(self._avoids(inner, between) for inner in self._inside(code, value)):
                 return False
         return True
 

@@ -21,9 +21,10 @@ from pipeline.redaction import chunks, recognizers
 from pipeline.redaction.context import Context
 from pipeline.redaction.errors import EngineError
 from pipeline.redaction.fold import fold, unfold
-from pipeline.redaction.gates import Gates
+from pipeline.redaction.gates import Gates, Search
 from pipeline.redaction.hardening import harden
-from pipeline.redaction.kinds import model
+from pipeline.redaction.kinds import lean, model
+from pipeline.redaction.kinds.base import Kind
 from pipeline.redaction.language import Language
 from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT, TOO_LONG, Answer, Finding, RedactionConfig
 
@@ -69,10 +70,8 @@ class Engine:
             supported_language=config.language, supported_entities=self._language.get_supported_entities()
         )
         self._select_entities()
-        whole = [r for r in self._patterns if getattr(r, "whole_text", False)]
-        parts = [r for r in self._patterns if r not in whole]
-        self._gates = Gates(parts, on=config.gates, database=database, hyperscan=config.hyperscan)
-        self._whole_gates = Gates(whole, on=config.gates, hyperscan=False)  # few and literal: Python does
+        self._whole = frozenset(id(r) for r in self._patterns if getattr(r, "whole_text", False))
+        self._gates = Gates(self._patterns, on=config.gates, database=database, hyperscan=config.hyperscan)
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
         self._context = Context(self._language, [*self._patterns, self._spacy])
@@ -124,9 +123,9 @@ class Engine:
         It speaks for the text as it stands, without names: a text that reads otherwise than it stands (`fold`) has to
         come here.
         """
-        if self._ner or not (self._gates.complete and self._whole_gates.complete and self._config.gates):
+        if self._ner or not (self._gates.complete and self._config.gates):
             return b""
-        return self._gates.sieve.dump(self._whole_gates.sieve)
+        return self._gates.sieve.dump()
 
     def find(self, texts: Sequence[str]) -> list[Answer]:
         """Judge texts.
@@ -176,13 +175,11 @@ class Engine:
         if not pieces:
             return TOO_LONG
         try:
+            if len(pieces) == 1:
+                return _ordered(self._find_in(text, docs[0]))
             found = [self._find_in(piece.text, doc) for piece, doc in zip(pieces, docs, strict=True)]
             merged = chunks.merge(text, pieces, found)
-            whole = [
-                self._finding(r, offset)
-                for recognizer, part, offset in self._whole_gates.work(text)
-                for r in recognizer.analyze(part, self._entities, None)
-            ]
+            whole = [self._finding(r) for s in self._gates.work(text) if id(s.recognizer) in self._whole for r in self._run(s, text)]
             return _ordered([*merged, *whole]) if whole else merged
         except _Doubt as doubt:
             return str(doubt)
@@ -217,18 +214,17 @@ class Engine:
             artifacts = self._language.artifacts(doc)
         results: list[Any] = []
         needs_context = False
-        for recognizer, part, offset in self._gates.work(text):
-            found = recognizer.analyze(part, self._entities, artifacts)
+        last: Any = None
+        own: list[Any] = []  # of the last recogniser
+        for search in self._gates.work(text):
+            if search.recognizer is not last:
+                results += self._once(own)
+                last, own = search.recognizer, []
+            found = self._run(search, text, artifacts)
             if found:
-                for result in found:
-                    result.start += offset
-                    result.end += offset
-                    result.recognition_metadata = {
-                        result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
-                        **(result.recognition_metadata or {}),
-                    }
-                results.extend(found)
-                needs_context = needs_context or bool(recognizer.context)
+                own += found
+                needs_context = needs_context or bool(last.context)
+        results += self._once(own)
         if ner:
             named = self._spacy.analyze(text, self._entities, self._language.spans(doc))
             if self._folds:
@@ -240,7 +236,7 @@ class Engine:
             else:
                 self._context.enhance(text, results, doc)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
-        findings = [self._finding(r, 0) for r in EntityRecognizer.remove_duplicates(results)]
+        findings = [self._finding(r) for r in EntityRecognizer.remove_duplicates(results)]
         if not all(
             0 <= f.start < f.end <= len(text) and 0 <= f.score <= 1 and f.entity in self._types for f in findings
         ):
@@ -249,9 +245,32 @@ class Engine:
             raise _Doubt(self._watch.doubt)
         return findings
 
+    def _run(self, search: Search, text: str, artifacts: Any = None) -> list[Any]:
+        """Results of one search, at offsets of the text."""
+        recognizer, number = search.recognizer, search.pattern
+        if number is not None:
+            if isinstance(recognizer, Kind):
+                return recognizer.search(number, text, search.start, search.end)
+            return lean.search(recognizer, number, text, search.start, search.end)
+        found: list[Any] = recognizer.analyze(text[search.start : search.end], self._entities, artifacts) or []
+        for result in found:
+            result.start += search.start
+            result.end += search.start
+            result.recognition_metadata = {
+                result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+                **(result.recognition_metadata or {}),
+            }
+        return found
+
     @staticmethod
-    def _finding(result: Any, offset: int) -> Finding:
-        return Finding(str(result.entity_type), int(result.start) + offset, int(result.end) + offset, float(result.score))
+    def _once(results: list[Any]) -> list[Any]:
+        """What one recogniser found, as it would give it: without what lies in a better one."""
+        once: list[Any] = EntityRecognizer.remove_duplicates(results) if len(results) > 1 else results
+        return once
+
+    @staticmethod
+    def _finding(result: Any) -> Finding:
+        return Finding(str(result.entity_type), int(result.start), int(result.end), float(result.score))
 
     def _with_context(self, text: str, results: list[Any], artifacts: Any) -> list[Any]:
         """Scores raised by words before a finding, by the recogniser's own rule and then by the common one."""

@@ -1,17 +1,18 @@
-"""Run a recogniser only where a match of its patterns is possible at all; the findings stay the same.
+"""Run a pattern only on the words and lines where it can match at all; the findings stay the same.
 
 Gates are worked out from the live recognisers' own patterns (`derive`), so there is nothing here that a new version of
-a pattern could make untrue. Hyperscan looks for all of them in one pass; where its wheel is missing, counts and windows
-do the same in Python, less sharply. A recogniser is gated only if its findings are known to come from its patterns
-alone: it searches by Presidio's `PatternRecognizer.analyze`, or says by itself what it needs (`necessary_patterns`).
-Everything else, patterns that cannot be derived, and texts with characters that patterns take for ASCII ones, are
-searched by all.
+a pattern could make untrue. Hyperscan looks for all of them in one pass and says where; where its wheel is missing,
+counts and windows do the same in Python, less sharply. A recogniser is gated only if its findings are known to come from
+its patterns alone: it is one of ours (`kinds.base.Kind`), searches by Presidio's `PatternRecognizer.analyze`, or says by
+itself what it needs (`necessary_patterns`). Everything else, patterns that cannot be derived, and texts with characters
+that patterns take for ASCII ones, are searched by all.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from phonenumbers import phonenumberutil
 from presidio_analyzer import PatternRecognizer
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-from pipeline.redaction.derive import Necessity, Underivable, necessity, stand_in
-from pipeline.redaction.sieve import Sieve
+from pipeline.redaction.derive import UNITS, Necessity, Underivable, Unit, necessity, stand_in
+from pipeline.redaction.kinds.base import Kind
+from pipeline.redaction.sieve import Hit, Sieve
 
 # These search by a method of their own that was read for this version: they find nothing that their patterns do not.
 _READ: Final = {("2.2.366", "IbanRecognizer")}
@@ -33,38 +35,55 @@ PHONE_NEEDS: Final = (
 )
 
 
-def necessities(recognizer: Any) -> list[Necessity] | None:
-    """What a recogniser's findings need, one for each pattern; None: it can find anything and is never skipped."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One thing to do: let a recogniser look at text[start:end], with one of its patterns or (None) with all."""
+
+    recognizer: Any
+    pattern: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Gated:
+    """A search that the sieve can trigger."""
+
+    order: int
+    recognizer: Any
+    pattern: int | None
+    unit: Unit
+
+
+def searches_by_itself(recognizer: Any) -> bool:
+    """Whether a recogniser's patterns are searched one by one, by `Kind.search` or `kinds.lean`."""
+    return isinstance(recognizer, Kind) or (
+        isinstance(recognizer, PatternRecognizer) and type(recognizer).analyze is PatternRecognizer.analyze
+    )
+
+
+def patterns_of(recognizer: Any) -> list[tuple[str, int]] | None:
+    """(pattern, flags) that every finding of a recogniser lies in a match of; None: it can find anything."""
     say = getattr(recognizer, "necessary_patterns", None)
     if say is not None:
-        pairs: list[tuple[str, int]] = say()
-    elif type(recognizer) is PhoneRecognizer and set(recognizer.supported_regions) <= set(
-        PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS
-    ):
-        pairs = [(pattern, re.IGNORECASE) for pattern in PHONE_NEEDS]
-    elif _searches_patterns_only(type(recognizer)):
-        flags = int(recognizer.global_regex_flags)
-        pairs = [(pattern.regex, flags) for pattern in recognizer.patterns]
-    else:
-        return None
+        said: list[tuple[str, int]] = say()
+        return said
+    kind = type(recognizer)
+    if kind is PhoneRecognizer:
+        known = set(recognizer.supported_regions) <= set(PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS)
+        return [(pattern, int(re.IGNORECASE)) for pattern in PHONE_NEEDS] if known else None
+    is_read = (version("presidio-analyzer"), kind.__name__) in _READ and kind.__module__.startswith("presidio_analyzer.")
+    if is_read or searches_by_itself(recognizer):
+        return [(pattern.regex, int(recognizer.global_regex_flags)) for pattern in recognizer.patterns]
+    return None
+
+
+def _needs(recognizer: Any) -> list[Necessity] | None:
+    patterns = patterns_of(recognizer)
     try:
-        needed = [necessity(pattern, flags) for pattern, flags in pairs]
+        return None if patterns is None else [necessity(pattern, flags) for pattern, flags in patterns]
     except Underivable:
         return None
-    return [
-        n
-        for i, n in enumerate(needed)
-        if not any(n.implies(o) and (j < i or not o.implies(n)) for j, o in enumerate(needed) if j != i)
-    ]
-
-
-def _searches_patterns_only(kind: type) -> bool:
-    if not issubclass(kind, PatternRecognizer):
-        return False
-    if kind.analyze is PatternRecognizer.analyze:
-        return True
-    is_read = (version("presidio-analyzer"), kind.__name__) in _READ
-    return is_read and kind.__module__.startswith("presidio_analyzer.")
 
 
 class Gates:
@@ -81,40 +100,75 @@ class Gates:
         self, recognizers: Sequence[Any], *, on: bool = True, database: bytes | None = None, hyperscan: bool = True
     ) -> None:
         self._all = list(recognizers)
-        needed = [necessities(r) if on else None for r in self._all]
-        self._always = [r for r, need in zip(self._all, needed, strict=True) if need is None]
-        gated = [(r, need) for r, need in zip(self._all, needed, strict=True) if need is not None]
-        self._recognizers = [r for r, _ in gated]
-        self._within_line = [all(n.within_line for n in need) for _, need in gated]
-        self.sieve = Sieve([need for _, need in gated], database=database, hyperscan=hyperscan)
+        self._always: list[Any] = []
+        self._gated: list[tuple[_Gated, ...]] = []  # by number of the pattern in the sieve
+        needed: list[Necessity] = []
+        for order, recognizer in enumerate(self._all):
+            needs = _needs(recognizer) if on else None
+            if needs is None:
+                self._always.append(recognizer)
+                continue
+            alone = searches_by_itself(recognizer)
+            coarsest = max((n.unit for n in needs), key=UNITS.index)
+            gated = [
+                _Gated(order, recognizer, i if alone else None, n.unit if alone else coarsest) for i, n in enumerate(needs)
+            ]
+            # A pattern that holds another one is triggered by it, and need not be looked for.
+            holders: dict[int, list[int]] = {i: [i] for i in range(len(needs))}
+            for i, need in enumerate(needs):
+                for j, other in enumerate(needs):
+                    if i != j and i in holders and j in holders and need.implies(other):
+                        holders[j] += holders.pop(i)
+                        break
+            for i, triggered in holders.items():
+                needed.append(needs[i])
+                self._gated.append(tuple(dict.fromkeys(gated[k] for k in triggered)))
+        self.sieve = Sieve(needed, database=database, hyperscan=hyperscan)
 
     @property
     def complete(self) -> bool:
         """Whether a text in which the sieve sees nothing has no findings, because every recogniser is gated."""
         return not self._always
 
-    def work(self, text: str) -> Iterator[tuple[Any, str, int]]:
-        """What has to be done: (recogniser, part of the text, its offset in characters)."""
+    def work(self, text: str) -> Iterator[Search]:
+        """What has to be done, the searches of one recogniser one after the other."""
+        size = len(text)
         plain = stand_in(text)
-        seen = None if plain is None else self.sieve.seen(plain)
-        if plain is None or seen is None:
-            yield from ((r, text, 0) for r in self._all)
+        hits = None if plain is None else self.sieve.hits(plain)
+        if plain is None or hits is None:
+            yield from (Search(r, None, 0, size) for r in self._all)
             return
-        yield from ((r, text, 0) for r in self._always)
-        if not seen:
-            return
-        if "\n" not in text:
-            yield from ((self._recognizers[i], text, 0) for i in seen)
-            return
-        in_lines = {i for i in seen if self._within_line[i]}
-        yield from ((self._recognizers[i], text, 0) for i in seen if i not in in_lines)
-        if not in_lines:
-            return
-        for line in _LINE.finditer(plain):
-            start, end = line.span()
-            for i in self.sieve.seen(line.group()) or ():
-                if i in in_lines:
-                    yield self._recognizers[i], text[start:end], start
+        yield from (Search(r, None, 0, size) for r in self._always)
+        if hits:
+            yield from self._triggered(plain, hits)
+
+    def _triggered(self, plain: str, hits: Sequence[Hit]) -> Iterator[Search]:
+        done: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
+        todo: dict[tuple[int, int | None], tuple[_Gated, list[tuple[int, int]]]] = {}
+        for number, place in hits:
+            for gated in self._gated[number]:
+                key = (gated.order, gated.pattern)
+                regions = done.setdefault(key, [])
+                if regions and regions[-1][0] <= place < regions[-1][1]:
+                    continue
+                region = _unit(plain, place, gated.unit)
+                if region not in regions:
+                    regions.append(region)
+                    todo.setdefault(key, (gated, regions))
+        for gated, regions in sorted(todo.values(), key=lambda one: one[0].order):
+            yield from (Search(gated.recognizer, gated.pattern, start, end) for start, end in regions)
 
 
-_LINE: Final = re.compile(r"[^\n]+")
+def _unit(plain: str, place: int, unit: Unit) -> tuple[int, int]:
+    """The word, line or text around a place."""
+    if unit == "text":
+        return 0, len(plain)
+    start = plain.rfind("\n", 0, place) + 1
+    end = plain.find("\n", place)
+    end = len(plain) if end < 0 else end
+    if unit == "word":
+        start = max(start, plain.rfind(" ", start, place) + 1, plain.rfind("\t", start, place) + 1)
+        for gap in (" ", "\t"):
+            found = plain.find(gap, place, end)
+            end = end if found < 0 else found
+    return start, end

@@ -81,7 +81,7 @@ def load(config: RedactionConfig) -> list[Any]:
 def ours() -> list[Any]:
     """The recognisers that Presidio does not have, in a fixed order."""
     return [
-        phones.Phones(),
+        phones.phones(),
         precise.Addresses(),
         precise.Domains(),
         precise.cards(),

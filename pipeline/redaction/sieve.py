@@ -1,7 +1,7 @@
-"""Which of several sets of patterns can match a text at all, asked in microseconds; knows no recogniser and no Presidio.
+"""Where several patterns can match a text at all, asked in microseconds; knows no recogniser and no Presidio.
 
 The same sieve works in a worker, before its recognisers, and in the worker's parent, before the worker: it can be handed
-over as bytes. Its answer may name too many, never too few.
+over as bytes. Its answer may name too much, never too little.
 """
 
 from __future__ import annotations
@@ -25,115 +25,112 @@ except ImportError:  # no wheel for this platform
 
 HAS_HYPERSCAN: Final = hyperscan is not None
 
+Hit = tuple[int, int]
+"""Number of a pattern, and a place (offset of a character) inside of every match that it can have around there."""
+
+MOST_HITS: Final = 20_000
+"""A text with more is searched by all: crafted ones must not buy time or memory with hits."""
+
 
 class Portable(msgspec.Struct, frozen=True):
-    """A sieve as bytes for another process of the same installation; `more` is asked by counts and windows."""
+    """A sieve as bytes for another process of the same installation."""
 
-    needed: list[list[Necessity]]
+    needed: list[Necessity]
     database: bytes
-    more: list[list[Necessity]]
-
-
-@lru_cache(maxsize=4)
-def _compiled(needed: tuple[Necessity, ...]) -> bytes:
-    """The database of patterns, as bytes; engines of one process share the second that it takes."""
-    return bytes(hyperscan.dumpb(_compile(needed)))
 
 
 class Sieve:
-    """Finds the sets of which some pattern may match.
+    """Finds the places where patterns may match.
 
-    Memory: about 2 MB for the compiled database of a hundred patterns.
+    Memory: about 3 MB for the compiled database of 170 patterns, and 20,000 hits of one text.
 
     Args:
-        needed: for each set what its patterns need.
+        needed: what each pattern needs.
         database: the same compiled before, as `dump` gave it; one that does not load is compiled again.
         hyperscan: False asks counts and windows in Python instead.
     """
 
     def __init__(
-        self, needed: Sequence[Sequence[Necessity]], *, database: bytes | None = None, hyperscan: bool = True
+        self, needed: Sequence[Necessity], *, database: bytes | None = None, hyperscan: bool = True
     ) -> None:
-        self._needed = [list(need) for need in needed]
-        self._flat = [(i, n) for i, need in enumerate(self._needed) for n in need]
-        self._owner = [i for i, _ in self._flat]
+        self._needed = list(needed)
         self._lock = threading.Lock()  # a database has one scratch space
         self._database: Any = None
-        if hyperscan and HAS_HYPERSCAN and self._flat:
+        if hyperscan and HAS_HYPERSCAN and self._needed:
             self._database = _load(database) if database else None
             if self._database is None:
-                self._database = _load(_compiled(tuple(n for _, n in self._flat)))
+                self._database = _load(_compiled(tuple(self._needed)))
             if self._database is None:
                 raise EngineError("a database that Hyperscan has just compiled does not load; reinstall its package")
-        self._python = [] if self._database else [(i, n.least, re.compile(n.window)) for i, n in self._flat]
-        self._more: Sieve | None = None
+        self._python = [] if self._database else [(i, n.least, re.compile(n.window)) for i, n in enumerate(self._needed)]
 
-    def dump(self, more: Sieve | None = None) -> bytes:
-        """Everything that `load` needs, for this sieve and another that speaks beside it."""
-        return msgspec.msgpack.encode(Portable(self._needed, self.database, more._needed if more else []))
+    def dump(self) -> bytes:
+        """Everything that `load` needs."""
+        return msgspec.msgpack.encode(Portable(self._needed, self.database))
 
     @classmethod
     def load(cls, data: bytes) -> Sieve:
         """A sieve handed over by a process of the same installation."""
         portable = msgspec.msgpack.decode(data, type=Portable)
-        sieve = cls(portable.needed, database=portable.database, hyperscan=bool(portable.database))
-        sieve._more = cls(portable.more, hyperscan=False) if portable.more else None
-        return sieve
-
-    def is_silent(self, text: str) -> bool:
-        """Whether none of the sets can match a text, however it is read; False where that is not sure."""
-        if not text.isascii() and telling().search(text):
-            return False
-        plain = stand_in(text)
-        if plain is None or self.seen(plain) != []:
-            return False
-        return self._more is None or self._more.seen(plain) == []
+        return cls(portable.needed, database=portable.database, hyperscan=bool(portable.database))
 
     @property
     def database(self) -> bytes:
         """The compiled database, empty without Hyperscan."""
         return bytes(hyperscan.dumpb(self._database)) if self._database is not None else b""
 
-    def seen(self, plain: str) -> list[int] | None:
-        """Indexes of the sets that may match, in order; None if that could not be found out.
+    def is_silent(self, text: str) -> bool:
+        """Whether no pattern can match a text, however it is read; False where that is not sure."""
+        if text.isascii():
+            return self.hits(text, most=0) == []
+        if telling().search(text):
+            return False
+        plain = stand_in(text)
+        return plain is not None and self.hits(plain, most=0) == []
+
+    def hits(self, plain: str, most: int = MOST_HITS) -> list[Hit] | None:
+        """Where patterns may match; None if that could not be found out, or if there are more than `most`.
 
         Args:
-            plain: a stand-in (`derive.stand_in`) of a text or of a line.
+            plain: a stand-in (`derive.stand_in`) of a text.
+            most: how many hits are of use.
         """
         if self._database is None:
-            return self._seen_by_python(plain)
-        hits: list[int] = []
+            found = self._hits_by_python(plain)
+            return None if len(found) > most else found
+        hits: list[Hit] = []
+
+        def note(number: int, _start: int, end: int, _flags: int, _context: Any) -> bool | None:
+            hits.append((number, end - 1))
+            return True if len(hits) > most else None
+
         try:
             with self._lock:
-                self._database.scan(plain.encode("ascii"), match_event_handler=_note, context=hits)
-        except Exception:  # whatever it is, the gate is open
+                self._database.scan(plain.encode("ascii"), match_event_handler=note)
+        except Exception:  # also when told to stop; whatever it is, the gate is open
             return None
-        if not hits:
-            return hits
-        owner = self._owner
-        return sorted({owner[i] for i in hits})
+        return hits
 
-    def _seen_by_python(self, plain: str) -> list[int]:
+    def _hits_by_python(self, plain: str) -> list[Hit]:
         have = counts(plain)
-        found: list[int] = []
-        for i, least, window in self._python:
-            if (not found or found[-1] != i) and enough(have, least) and window.search(plain):
-                found.append(i)
-        return found
+        return [
+            (i, match.start())
+            for i, least, window in self._python
+            if enough(have, least)
+            for match in window.finditer(plain)
+        ]
 
 
-def _note(number: int, _start: int, _end: int, _flags: int, hits: list[int]) -> None:
-    hits.append(number)
-
-
-def _compile(needed: Sequence[Necessity]) -> Any:
+@lru_cache(maxsize=4)
+def _compiled(needed: tuple[Necessity, ...]) -> bytes:
+    """The database of patterns, as bytes; engines of one process share the seconds that it takes."""
     try:
-        return _compile_with(needed, hyperscan.HS_FLAG_SINGLEMATCH)
+        return _compile(needed, 0)
     except hyperscan.HyperscanError:  # a pattern is too large: weaken all of them, which is true but less sharp
-        return _compile_with(needed, hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_PREFILTER)
+        return _compile(needed, hyperscan.HS_FLAG_PREFILTER)
 
 
-def _compile_with(needed: Sequence[Necessity], flags: int) -> Any:
+def _compile(needed: Sequence[Necessity], flags: int) -> bytes:
     database = hyperscan.Database()
     database.compile(
         expressions=[n.expression.encode("ascii") for n in needed],
@@ -141,7 +138,7 @@ def _compile_with(needed: Sequence[Necessity], flags: int) -> Any:
         elements=len(needed),
         flags=[flags | (hyperscan.HS_FLAG_CASELESS if n.nocase else 0) for n in needed],
     )
-    return database
+    return bytes(hyperscan.dumpb(database))
 
 
 def _load(data: bytes) -> Any:

@@ -26,6 +26,7 @@ class Shape:
         score: of a finding, 0 to 1.
         check: what the pattern cannot say; part of the manifest by the source of its module.
         flags: of the pattern.
+        inside: finds the values in a match, where they are not the match or its group.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Shape:
     score: float
     check: Check | None = None
     flags: int = regex.MULTILINE
+    inside: Callable[[str, int, int], Sequence[tuple[int, int]]] | None = None
 
 
 class Kind(EntityRecognizer):  # type: ignore[misc]
@@ -57,7 +59,8 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
         )
         self.whole_text = whole_text
         self.shapes = tuple(shapes)
-        self._compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in shapes]
+        compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in shapes]
+        self._compiled = [(shape, pattern, "v" in pattern.groupindex) for shape, pattern in compiled]
 
     def load(self) -> None:
         """Nothing to load."""
@@ -72,15 +75,25 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
         Raises:
             TimeoutError: a pattern took longer than it may; nothing is known about the text then.
         """
+        results = [r for i in range(len(self.shapes)) for r in self.search(i, text, 0, len(text))]
+        return EntityRecognizer.remove_duplicates(results) if len(results) > 1 else results
+
+    def search(self, number: int, text: str, start: int, end: int) -> list[Any]:
+        """Findings of one shape in text[start:end]; its check sees the whole text.
+
+        Raises:
+            TimeoutError: the pattern took longer than it may.
+        """
+        shape, pattern, has_value = self._compiled[number]
         entity = self.supported_entities[0]
         results = []
-        for shape, pattern in self._compiled:
-            group = "v" if "v" in pattern.groupindex else 0
-            for match in pattern.finditer(text, timeout=SECONDS):
-                start, end = match.span(group)
-                if start < end and (shape.check is None or shape.check(text, start, end)):
-                    results.append(self.result(entity, start, end, shape.score, shape.name))
-        return EntityRecognizer.remove_duplicates(results) if len(results) > 1 else results
+        for match in pattern.finditer(text[start:end], timeout=SECONDS):
+            low, high = match.span("v") if has_value else match.span()
+            low, high = low + start, high + start
+            if low < high and (shape.check is None or shape.check(text, low, high)):
+                spans = ((low, high),) if shape.inside is None else shape.inside(text, low, high)
+                results += [self.result(entity, *span, shape.score, shape.name) for span in spans]
+        return results
 
     def result(self, entity: str, start: int, end: int, score: float, why: str) -> Any:
         """One finding as Presidio has them."""

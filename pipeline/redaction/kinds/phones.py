@@ -8,15 +8,13 @@ groups, or behind a word such as `call`. Only then the plans are asked.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any, Final
 
 import phonenumbers
 import regex
 from phonenumbers import phonenumberutil
 
-from pipeline.redaction.kinds import base
-from pipeline.redaction.kinds.base import Kind
+from pipeline.redaction.kinds.base import Kind, Shape
 
 REGIONS: Final = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
 """Numbering plans that numbers without a country code are tried against: Presidio's."""
@@ -50,40 +48,21 @@ _NOT_AFTER: Final = regex.compile(r"(?!x\d)[\w%°$€£*^=~@]|[-.,:/](?:\d|\w(?!
 _CONTEXT: Final = ("phone", "number", "telephone", "cell", "cellphone", "mobile", "call", "fax", "tel", "contact")
 
 
-class Phones(Kind):
+def phones() -> Any:
     """The recogniser of PHONE_NUMBER."""
 
-    def __init__(self) -> None:
-        super().__init__("PHONE_NUMBER", (), context=_CONTEXT)
-        self._long = regex.compile(_LONG, regex.IGNORECASE)
-        self._said = (regex.compile(_SAID, regex.IGNORECASE), regex.compile(_NAMED, regex.IGNORECASE))
+    def is_one(text: str, start: int, end: int) -> bool:
+        return not _looks_like_another(text, start, end)
 
-    def necessary_patterns(self) -> list[tuple[str, int]]:
-        """Seven digits in a candidate, whatever finds it."""
-        return [(rf"\d(?:[{_BETWEEN}]{{0,4}}\d){{6}}", regex.IGNORECASE), (_SAID, regex.IGNORECASE), (_NAMED, regex.IGNORECASE)]
-
-    def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[Any]:
-        """Findings in a text.
-
-        Raises:
-            TimeoutError: a pattern took longer than it may.
-        """
-        entity = self.supported_entities[0]
-        spans: dict[tuple[int, int], tuple[float, str]] = {}
-        for pattern in self._said:
-            for match in pattern.finditer(text, timeout=base.SECONDS):
-                start, end = match.span("v")
-                if not _looks_like_another(text, start, end):
-                    spans[start, end] = (0.6, "beside a word")
-        for match in self._long.finditer(text, timeout=base.SECONDS):
-            start, end = match.span()
-            digits = sum(c.isdigit() for c in match.group())
-            if digits > 24 or any(low <= start and end <= high for low, high in spans) or _looks_like_another(text, start, end):
-                continue
-            for found_start, found_end, why in _planned(text, start, end):
-                if (found_start, found_end) not in spans:
-                    spans[found_start, found_end] = (0.4, why)
-        return [self.result(entity, start, end, score, why) for (start, end), (score, why) in sorted(spans.items())]
+    return Kind(
+        "PHONE_NUMBER",
+        [
+            Shape("behind a word", _SAID, 0.6, is_one, regex.IGNORECASE),
+            Shape("before a word", _NAMED, 0.6, is_one, regex.IGNORECASE),
+            Shape("of a numbering plan", _LONG, 0.4, is_one, regex.IGNORECASE, _planned),
+        ],
+        context=_CONTEXT,
+    )
 
 
 def _looks_like_another(text: str, start: int, end: int) -> bool:
@@ -100,7 +79,7 @@ def _looks_like_another(text: str, start: int, end: int) -> bool:
     return regex.fullmatch(r"\d{1,3}(?:[., ]000)+|\d+\.\d+|(?!0\d(?:\.\d\d){4}$)\d{1,4}(?:\.\d{1,4}){4,}", value) is not None
 
 
-def _planned(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
+def _planned(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Numbers of a plan in a candidate."""
     value = text[start:end]
     plus = value.lstrip("([").startswith(("+", "＋"))
@@ -116,14 +95,12 @@ def _planned(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
             return []
         if len(groups) > 6 or max(map(len, groups)) > 8 and len(groups) > 1:
             return []
-    found: list[tuple[int, int, str]] = []
-    taken: set[tuple[int, int]] = set()
+    found: list[tuple[int, int]] = []
     for region in REGIONS:
         for match in phonenumbers.PhoneNumberMatcher(value, region, leniency=0 if plus else 1, max_tries=sys.maxsize):
             span = (start + match.start, start + match.end)
-            if span not in taken and sum(c.isdigit() for c in match.raw_string) >= 7:
-                taken.add(span)
-                found.append((*span, f"plan of {region}"))
+            if span not in found and sum(c.isdigit() for c in match.raw_string) >= 7:
+                found.append(span)
         if found and (international or any(one[0] <= start + 1 and one[1] == end for one in found)):
             break  # another plan could only say the same
     return [

@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
 from agents.one_to_one import SOURCE, Fuse, event_or_stub, gap_fact, resume, walk
 from pipeline import metrics
 from pipeline.control.policy import Policies
+from pipeline.detection.canary_failed import canary_seen
 from pipeline.errors import RetryableError
 from pipeline.intake.clean import CleanMaker, Draft
 from pipeline.intake.facts import FactMaker, Where
 from pipeline.intake.identify import Identifiers
 from pipeline.pricing import PriceBook
-from pipeline.redaction import Redacted, RedactionConfig, Redactor, RedactorUnavailable
+from pipeline.redaction import Redacted, RedactionConfig, Redactor, RedactorUnavailable, Treatment
 from pipeline.redaction.identifiers import is_clean_identifier
+from pipeline.redaction.values import CANARY
 from pipeline.settings import Settings
 from pipeline.transport.producer import Outgoing
 from pipeline.transport.ranges import Record
@@ -90,15 +93,24 @@ class Redact:
             else self._draft(record, where, policies)
             for where, record, last in walk(range, epoch, self._context.keys)
         ]
+        drafts = [entry.draft for entry in entries if entry.draft is not None]
         answers = iter(
-            await self._redact([(e.draft.fact.tenant, text) for e in entries if e.draft for text in e.draft.texts])
+            await self._redact(
+                [(draft.fact.tenant, text) for draft in drafts for text in draft.texts],
+                [draft.treatment for draft in drafts for _ in draft.texts],
+            )
         )
-        out, types = [], Counter[str]()
+        out: list[Outgoing] = []
+        types: Counter[str] = Counter()
         for entry in entries:
             clean = entry.ready
             if clean is None and entry.draft is not None:
-                clean = self._maker.finish(entry.draft, [next(answers) for _ in entry.draft.texts])
+                clean = self._maker.finish(entry.draft, list(islice(answers, len(entry.draft.texts))))
                 self._count(clean)
+                if seen := clean.redaction_failures.get(CANARY):
+                    page = canary_seen(clean.fact, seen)
+                    headers = (("schema", b"tokentrail.anomaly.v1"), ("rule", page.rule.encode()))
+                    out.append(Outgoing("anomalies", _encode(page), clean.fact.tenant.encode(), headers=headers))
             assert clean is not None
             types[clean.fact.type] += 1
             out.append(Outgoing("calls", _encode(clean), entry.key, range.partition))
@@ -120,11 +132,13 @@ class Redact:
         value, headers = record.value or b"", record.headers
         return _Entry(self._maker.stub(fact, value, headers, path, policies, where.replay), None, None)
 
-    async def _redact(self, texts: Sequence[tuple[str, str]]) -> Sequence[Redacted]:
+    async def _redact(
+        self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment]
+    ) -> Sequence[Redacted]:
         if self._redactor is None:
             return [Redacted(text, {}, None) for _, text in texts]
         try:
-            return await self._redactor.redact_many(texts)
+            return await self._redactor.redact_many(texts, treatments)
         except RedactorUnavailable as error:
             raise RetryableError(f"redaction is not to be had ({error}); nothing is stored until it is") from error
         finally:

@@ -195,10 +195,10 @@ class _Bench:
         from pipeline.redaction import RedactionConfig, Redactor
 
         calls = chats(3 if self.quick else 12)
-        naive = Naive(ner=True, recognizers="presidio")
+        naive = Naive(ner=True, recognizers="tokentrail")
         offered = sum(len(text) for call in calls for text in call)
         distinct = list(dict.fromkeys(text for call in calls for text in call))
-        redactor = Redactor(RedactionConfig(recognizers="presidio"), processes=0)
+        redactor = Redactor(RedactionConfig(), processes=0)
         redactor.start()
         redactor.close()
         naive_s, _ = _timed(lambda: [naive(text) for text in distinct])
@@ -207,7 +207,7 @@ class _Bench:
         whole_s = sum(cost[text] for call in calls for text in call)
         ratios, same = [], []
         for _ in range(self.rounds):
-            redactor = Redactor(RedactionConfig(recognizers="presidio"), processes=0)
+            redactor = Redactor(RedactionConfig(), processes=0)
             redactor.start()
             ours_s, _ = _timed(lambda: [redactor.redact_many_sync([("t", text) for text in call]) for call in calls])  # noqa: B023
             redactor.close()
@@ -299,7 +299,7 @@ def main(options: dict[str, Any]) -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     bench = _Bench(options["quick"])
     if "arena" in options["sources"]:
-        for recognizers, suffix in (("presidio", ""), ("tokentrail", "_tokentrail")):
+        for recognizers, suffix in (("tokentrail", ""), ("presidio", "_presidio")):
             bench.singles(ner=False, recognizers=recognizers, suffix=suffix)
             bench.singles(ner=True, recognizers=recognizers, suffix=suffix)
         bench.others()

@@ -96,6 +96,42 @@ def load(settings: Settings) -> Keys:
     return Keys(_decode(text, str(path)))
 
 
+def resolve(reference: str) -> str:
+    """What a reference (`file:PATH` of mode 0600, or `env:NAME`) stands for, without white space around it.
+
+    Raises:
+        UsageError: It cannot be read, others may read it, or there is nothing.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        text = os.environ.get(name, "")
+    elif kind == "file":
+        path = Path(name).expanduser()
+        try:
+            if path.stat().st_mode & 0o077:
+                raise UsageError(f"Others may read {path}: run `chmod 600 {path}`.")
+            text = path.read_text()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    else:
+        raise UsageError(f"{reference!r} is no reference: write file:PATH or env:NAME.")
+    if not text.strip():
+        raise UsageError(f"{reference} is empty.")
+    return text.strip()
+
+
+def resolve_key(reference: str) -> bytes:
+    """The 32 bytes (base64) that a reference stands for.
+
+    Raises:
+        UsageError: As `resolve`, or it is no base64 of 32 bytes.
+    """
+    key = _decode(resolve(reference), reference)
+    if len(key) != ROOT_BYTES:
+        raise UsageError(f"The key in {reference} has {len(key)} bytes; it needs {ROOT_BYTES}.")
+    return key
+
+
 def _decode(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text.strip(), validate=True)

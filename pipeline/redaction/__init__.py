@@ -12,6 +12,7 @@ from pipeline.redaction.errors import EngineError, RedactorUnavailable
 from pipeline.redaction.identifiers import is_clean_identifier
 from pipeline.redaction.redactor import Redactor, Stats
 from pipeline.redaction.replace import apply
+from pipeline.redaction.treat import PLAIN, Treatment
 from pipeline.redaction.values import REASONS, REPLACED, Finding, Redacted, RedactionConfig
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REASONS",
     "REPLACED",
+    "PLAIN",
     "Engine",
     "EngineError",
     "Finding",
@@ -28,6 +30,7 @@ __all__ = [
     "Redactor",
     "RedactorUnavailable",
     "Stats",
+    "Treatment",
     "apply",
     "is_clean_identifier",
 ]

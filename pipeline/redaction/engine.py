@@ -23,10 +23,10 @@ from pipeline.redaction.errors import EngineError
 from pipeline.redaction.fold import fold, unfold
 from pipeline.redaction.gates import Gates, Search
 from pipeline.redaction.hardening import harden
-from pipeline.redaction.kinds import lean, model
+from pipeline.redaction.kinds import base, lean, model
 from pipeline.redaction.kinds.base import Kind
 from pipeline.redaction.language import Language
-from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT, TOO_LONG, Answer, Finding, RedactionConfig
+from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT, TOO_LONG, Answer, Finding, Reason, RedactionConfig
 
 _KNOWN: Final = {
     "EMAIL_ADDRESS": ("Write to ", "jane.doe@example.com", " today."),
@@ -76,6 +76,9 @@ class Engine:
         self._enhancer = LemmaContextAwareEnhancer()
         self._context = Context(self._language, [*self._patterns, self._spacy])
         self._lock = threading.Lock()
+        self._explaining = threading.Lock()
+        self._reasons: list[Reason] | None = None  # where somebody asks for them
+        self._offset = 0  # of the piece at work
         self.manifest = self._digest()
         self._score_threshold = 0.0  # the self-test is about recognisers, whatever the threshold
         self._self_test()
@@ -174,10 +177,15 @@ class Engine:
     def _judge(self, text: str, pieces: list[chunks.Chunk], docs: list[Any]) -> Answer:
         if not pieces:
             return TOO_LONG
+        self._offset = 0
         try:
             if len(pieces) == 1:
                 return _ordered(self._find_in(text, docs[0]))
-            found = [self._find_in(piece.text, doc) for piece, doc in zip(pieces, docs, strict=True)]
+            found = []
+            for piece, doc in zip(pieces, docs, strict=True):
+                self._offset = piece.offset
+                found.append(self._find_in(piece.text, doc))
+            self._offset = 0
             merged = chunks.merge(text, pieces, found)
             whole = [self._finding(r) for s in self._gates.work(text) if id(s.recognizer) in self._whole for r in self._run(s, text)]
             return _ordered([*merged, *whole]) if whole else merged
@@ -236,7 +244,10 @@ class Engine:
             else:
                 self._context.enhance(text, results, doc)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
-        findings = [self._finding(r) for r in EntityRecognizer.remove_duplicates(results)]
+        results = EntityRecognizer.remove_duplicates(results)
+        if self._reasons is not None:
+            self._reasons += [self._reason(r) for r in results]
+        findings = [self._finding(r) for r in results]
         if not all(
             0 <= f.start < f.end <= len(text) and 0 <= f.score <= 1 and f.entity in self._types for f in findings
         ):
@@ -244,6 +255,25 @@ class Engine:
         if self._watch.doubt is not None:
             raise _Doubt(self._watch.doubt)
         return findings
+
+    def explain(self, text: str) -> tuple[Answer, list[Reason]]:
+        """The answer about one text, and for each finding who found it and by what; for people, not for streams.
+
+        Offsets of reasons are those of the text, or of its folded form where only that shows the value.
+        """
+        with self._explaining:
+            self._reasons = []
+            try:
+                (answer,) = self.find([text])
+                return answer, sorted(set(self._reasons), key=lambda r: (r.start, r.end, r.entity))
+            finally:
+                self._reasons = None
+
+    def _reason(self, result: Any) -> Reason:
+        about = result.recognition_metadata or {}
+        who = about.get(result.RECOGNIZER_NAME_KEY) or getattr(self._by_id.get(about.get(result.RECOGNIZER_IDENTIFIER_KEY)), "name", "?")
+        why = about.get(base.PATTERN) or ("the model" if who == self._spacy.name else "its own search")
+        return Reason(str(result.entity_type), self._offset + result.start, self._offset + result.end, round(float(result.score), 2), who, why)
 
     def _run(self, search: Search, text: str, artifacts: Any = None) -> list[Any]:
         """Results of one search, at offsets of the text."""

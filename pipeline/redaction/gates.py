@@ -22,6 +22,7 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from pipeline.redaction.derive import UNITS, Necessity, Underivable, Unit, necessity, stand_in
 from pipeline.redaction.kinds.base import Kind
+from pipeline.redaction.kinds.precise import Domains
 from pipeline.redaction.sieve import Hit, Sieve
 
 # These search by a method of their own that was read for this version: they find nothing that their patterns do not.
@@ -57,9 +58,9 @@ class _Gated:
 
 def searches_by_itself(recognizer: Any) -> bool:
     """Whether a recogniser's patterns are searched one by one, by `Kind.search` or `kinds.lean`."""
-    return isinstance(recognizer, Kind) or (
-        isinstance(recognizer, PatternRecognizer) and type(recognizer).analyze is PatternRecognizer.analyze
-    )
+    if not isinstance(recognizer, PatternRecognizer):
+        return isinstance(recognizer, Kind)
+    return type(recognizer).analyze is PatternRecognizer.analyze or isinstance(recognizer, Domains)
 
 
 def patterns_of(recognizer: Any) -> list[tuple[str, int]] | None:

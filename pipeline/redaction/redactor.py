@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Lock
+from typing import Final
 
 from pipeline.redaction.cache import SpanCache
 from pipeline.redaction.errors import EngineError, RedactorUnavailable
 from pipeline.redaction.lanes import GuardedWorker, Job, Judge, Lane
 from pipeline.redaction.replace import apply
 from pipeline.redaction.sieve import Sieve
+from pipeline.redaction.treat import PLAIN, Treatment
 from pipeline.redaction.values import (
+    CANARY,
     INVALID_UNICODE,
     REASONS,
     RECOGNISER_ERROR,
@@ -27,6 +30,9 @@ from pipeline.redaction.values import (
     Redacted,
     RedactionConfig,
 )
+
+
+_NOTHING: Final[dict[str, int]] = {}
 
 
 @dataclass(slots=True)
@@ -57,6 +63,7 @@ class _Plan:
     """One call's texts: what is known already, and which jobs will tell the rest."""
 
     texts: list[str]
+    treatments: Sequence[Treatment]
     answers: list[Sequence[Finding] | str | None]
     waiting: dict[bytes, list[int]] = field(default_factory=dict)
     jobs: list[tuple[Job, list[bytes]]] = field(default_factory=list)
@@ -139,11 +146,14 @@ class Redactor:
         for lane in lanes:
             lane.join()
 
-    async def redact_many(self, texts: Sequence[tuple[str, str]]) -> list[Redacted]:
+    async def redact_many(
+        self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment] | None = None
+    ) -> list[Redacted]:
         """Redact texts, each given with its tenant.
 
         Args:
             texts: (tenant, text); best many at once.
+            treatments: how the findings of each are treated; None: all are replaced by their types.
 
         Returns:
             One result for each, in order. A text that could not be judged is replaced, with a reason code.
@@ -151,7 +161,7 @@ class Redactor:
         Raises:
             RedactorUnavailable: if no worker can be had; repeat the whole call.
         """
-        plan = self._plan(texts)
+        plan = self._plan(texts, treatments)
         if plan.jobs:
             # All are waited for, so that a failure of one leaves no job of this call behind.
             done = await asyncio.gather(*(asyncio.wrap_future(j.answers) for j, _ in plan.jobs), return_exceptions=True)
@@ -160,15 +170,17 @@ class Redactor:
                     raise outcome
         return self._finish(plan)
 
-    def redact_many_sync(self, texts: Sequence[tuple[str, str]]) -> list[Redacted]:
+    def redact_many_sync(
+        self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment] | None = None
+    ) -> list[Redacted]:
         """Like `redact_many`, for callers without an event loop. Blocks."""
-        return self._finish(self._plan(texts))
+        return self._finish(self._plan(texts, treatments))
 
-    def _plan(self, texts: Sequence[tuple[str, str]]) -> _Plan:
+    def _plan(self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment] | None) -> _Plan:
         """Answer from memory what can be, and hand the rest to the lanes."""
         if self._cache is None:
             raise RedactorUnavailable("the redactor has not been started; call start() first")
-        plan = _Plan([text for _, text in texts], [None] * len(texts))
+        plan = _Plan([text for _, text in texts], treatments or [PLAIN] * len(texts), [None] * len(texts))
         misses: list[tuple[bytes, str]] = []
         for i, (tenant, text) in enumerate(texts):
             self.stats.texts += 1
@@ -217,15 +229,19 @@ class Redactor:
                     self._cache.put(key, tuple(answer))
                 for i in plan.waiting[key]:
                     plan.answers[i] = answer
-        return [self._redacted(text, answer) for text, answer in zip(plan.texts, plan.answers, strict=True)]
+        redacted = self._redacted
+        return [redacted(*one) for one in zip(plan.texts, plan.answers, plan.treatments, strict=True)]
 
-    def _redacted(self, text: str, answer: Sequence[Finding] | str | None) -> Redacted:
+    def _redacted(self, text: str, answer: Sequence[Finding] | str | None, treatment: Treatment) -> Redacted:
         reason = RECOGNISER_ERROR
         if isinstance(answer, str):
             reason = answer if answer in REASONS else RECOGNISER_ERROR
         elif answer is not None:
             try:
-                return Redacted(*apply(text, answer), failed=None)
+                done, counts = apply(text, answer, treatment) if answer else (text, _NOTHING)
+                if not treatment.canary or not treatment.shows_canary(done):
+                    return Redacted(done, counts, None)
+                reason = CANARY
             except ValueError:  # offsets that cannot be
                 pass
         self.stats.failures[reason] += 1

@@ -18,8 +18,9 @@ TIMEOUT: Final = "timeout"
 TOO_LONG: Final = "too_long"
 ENGINE_CRASHED: Final = "engine_crashed"
 INVALID_UNICODE: Final = "invalid_unicode"
+CANARY: Final = "canary"
 
-REASONS: Final = frozenset({RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE})
+REASONS: Final = frozenset({RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE, CANARY})
 """Every value that `Redacted.failed` can have besides None."""
 
 
@@ -31,6 +32,18 @@ class Finding:
     start: int
     end: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is a finding: which recogniser, by which pattern, at what score. Holds no text."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+    recognizer: str
+    pattern: str
 
 
 Answer: TypeAlias = list[Finding] | str

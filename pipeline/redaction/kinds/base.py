@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import regex
-from presidio_analyzer import AnalysisExplanation, EntityRecognizer, RecognizerResult
+from presidio_analyzer import EntityRecognizer, RecognizerResult
 
 Check = Callable[[str, int, int], bool]
 """(text, start, end) of the value to whether it is one."""
 
 SECONDS = 1.0
 """Processor time that one pattern may take on one piece of text; set by `hardening`."""
+
+
+PATTERN: Final = "pattern"
+"""Where a result says which pattern found it, among its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,8 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
             start=start,
             end=end,
             score=score,
-            analysis_explanation=AnalysisExplanation(
-                recognizer=self.name, original_score=score, pattern_name=why, textual_explanation=None
-            ),
             recognition_metadata={
+                PATTERN: why,
                 RecognizerResult.RECOGNIZER_NAME_KEY: self.name,
                 RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
             },

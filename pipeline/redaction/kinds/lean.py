@@ -21,6 +21,7 @@ def search(recognizer: Any, number: int, text: str, start: int, end: int) -> lis
     if not pattern.compiled_regex or pattern.compiled_with_flags != flags:
         pattern.compiled_with_flags = flags
         pattern.compiled_regex = regex.compile(pattern.regex, flags=flags)
+    accepts = getattr(recognizer, "accepts", None)
     part = text[start:end]
     results = []
     for match in pattern.compiled_regex.finditer(part, timeout=base.SECONDS):
@@ -33,7 +34,7 @@ def search(recognizer: Any, number: int, text: str, start: int, end: int) -> lis
             score = 1.0 if verdict else 0.0
         if recognizer.invalidate_result(found):
             score = 0.0
-        if score > 0.0:
+        if score > 0.0 and (accepts is None or accepts(text, start + match.start(), start + match.end())):
             results.append(
                 RecognizerResult(
                     entity_type=recognizer.supported_entities[0],
@@ -41,6 +42,7 @@ def search(recognizer: Any, number: int, text: str, start: int, end: int) -> lis
                     end=start + match.end(),
                     score=score,
                     recognition_metadata={
+                        base.PATTERN: pattern.name,
                         RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,
                         RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
                     },

@@ -58,16 +58,16 @@ _LABELS: Final = regex.compile(r"(?:https?://)?(?P<host>[^/?#:\"']+)(?P<rest>.*)
 class Domains(UrlRecognizer):  # type: ignore[misc]
     """Addresses in the web as Presidio finds them, without members of objects and names of files."""
 
-    def necessary_patterns(self) -> list[tuple[str, int]]:
-        """What Presidio searches for; `analyze` below only drops."""
-        return [(pattern.regex, int(self.global_regex_flags)) for pattern in self.patterns]
+    def accepts(self, text: str, start: int, end: int) -> bool:
+        """Whether a match ends where a name ends: the `.re` of `soup.replace(` is no country."""
+        return "://" in text[start:end] or not _GOES_ON.match(text[end : end + 2])
 
     def analyze(
         self, text: str, entities: Any, nlp_artifacts: Any = None, regex_flags: int | None = None
     ) -> list[Any]:
-        """Findings that end where a name ends: the `.re` of `soup.replace(` is no country."""
+        """Presidio's findings that are accepted."""
         found = super().analyze(text, entities, nlp_artifacts, regex_flags)
-        return [r for r in found if "://" in text[r.start : r.end] or not _GOES_ON.match(text[r.end : r.end + 2])]
+        return [r for r in found if self.accepts(text, r.start, r.end)]
 
     def invalidate_result(self, pattern_text: str) -> bool | None:
         """Whether a match without a scheme is rather code (`self.in`, `file.py`)."""

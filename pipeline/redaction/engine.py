@@ -72,6 +72,7 @@ class Engine:
         self._select_entities()
         self._whole = frozenset(id(r) for r in self._patterns if getattr(r, "whole_text", False))
         self._gates = Gates(self._patterns, on=config.gates, database=database, hyperscan=config.hyperscan)
+        self._sees_all = config.gates and self._gates.complete and not self._ner
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
         self._context = Context(self._language, [*self._patterns, self._spacy])
@@ -126,9 +127,7 @@ class Engine:
         It speaks for the text as it stands, without names: a text that reads otherwise than it stands (`fold`) has to
         come here.
         """
-        if self._ner or not (self._gates.complete and self._config.gates):
-            return b""
-        return self._gates.sieve.dump()
+        return self._gates.sieve.dump() if self._sees_all else b""
 
     def find(self, texts: Sequence[str]) -> list[Answer]:
         """Judge texts.
@@ -140,6 +139,16 @@ class Engine:
             For each text its findings ordered by place, or the reason code of a failure. One text's failure never
             touches another's findings.
         """
+        if self._reasons is None and self._sees_all:
+            loud = [i for i, text in enumerate(texts) if len(text) > self._config.chunk_chars or not self._gates.sieve.is_silent(text)]
+            if len(loud) < len(texts):
+                answers: list[Answer] = [[] for _ in texts]
+                for i, answer in zip(loud, self._find([texts[i] for i in loud]), strict=True):
+                    answers[i] = answer
+                return answers
+        return self._find(texts)
+
+    def _find(self, texts: Sequence[str]) -> list[Answer]:
         with self._lock, self._language.zone():
             pieces = [
                 chunks.split(text, self._config.chunk_chars, self._config.overlap_chars)

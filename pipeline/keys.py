@@ -13,7 +13,6 @@ import os
 import secrets
 import unicodedata
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal
 
@@ -59,7 +58,7 @@ class Keys:
 
     def digest(self, purpose: Purpose, tenant: str, data: bytes, version: int = 1) -> str:
         """Keyed hash of bytes as they are: 32 hexadecimal digits."""
-        return hmac.new(self.derive(purpose, tenant, version), data, sha256).hexdigest()[:32]
+        return hmac.digest(self.derive(purpose, tenant, version), data, "sha256").hex()[:32]
 
 
 def create_root(path: Path) -> None:

@@ -69,7 +69,8 @@ class CleanMaker:
         """Everything of a record except its redacted text."""
         fact = self._facts.fact(event, where)
         version, policy = policies.at(where.received_at)
-        metadata_days, text_days, allowed = policy.life(fact.tenant, fact.environment)
+        terms = self._treatments.of(version, policy, fact.tenant, fact.environment)
+        metadata_days, text_days, allowed, treatment = terms
         mode = stricter(event.content, allowed)
         texts = Texts()
         templates: dict[str, Any] = {}
@@ -94,7 +95,7 @@ class CleanMaker:
             replay=where.replay,
             unknown=unknown_fields(value),
             size_bytes=len(value),
-            treatment=self._treatments.of(version, policy, fact.tenant, fact.environment),
+            treatment=treatment,
         )
 
     def finish(self, draft: Draft, answers: Sequence[Redacted]) -> Clean:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import Final
+from typing import Final, TypeAlias
 
-from pipeline.control.policy import Policy, RedactionRule
+from pipeline.control.policy import ContentMode, Policy, RedactionRule
 from pipeline.errors import UsageError
 from pipeline.keys import Keys, resolve, resolve_key
 from pipeline.redaction.seal import Seal
 from pipeline.redaction.treat import PLAIN, Token, Treatment
 
 log = logging.getLogger(__name__)
+
+Terms: TypeAlias = tuple[int, int, ContentMode, Treatment]
 
 HELD: Final = 4_096
 CANARY_CHARS: Final = 8
@@ -34,15 +36,16 @@ class Treatments:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._held: OrderedDict[tuple[int, str, str | None], Treatment] = OrderedDict()
+        self._held: OrderedDict[tuple[int, str, str | None], Terms] = OrderedDict()
 
-    def of(self, version: int, policy: Policy, tenant: str, environment: str | None) -> Treatment:
-        """The treatment of a tenant's text under one version of the policy."""
+    def of(self, version: int, policy: Policy, tenant: str, environment: str | None) -> Terms:
+        """(metadata days, text days, content mode, treatment) of a tenant under one version of the policy."""
         key = (version, tenant, environment)
         found = self._held.get(key)
         if found is None:
             rule = policy.redaction(tenant, environment)
-            found = self._held[key] = PLAIN if rule == _NOTHING_SAID else treatment(rule, tenant, self._keys)
+            made = PLAIN if rule == _NOTHING_SAID else treatment(rule, tenant, self._keys)
+            found = self._held[key] = (*policy.life(tenant, environment), made)
             if len(self._held) > HELD:
                 self._held.popitem(last=False)
         return found

@@ -51,7 +51,7 @@ def test_every_recogniser_of_ours_and_of_presidios_is_gated() -> None:
 def test_a_text_without_anything_telling_is_not_searched_at_all(hyperscan: bool) -> None:
     gates_ = Gates(ALL, hyperscan=hyperscan)
     text = "nothing to see here.\nmove along, please"
-    assert list(gates_.work(f"{text} - you: thanks!" if hyperscan else text.replace(",", ""))) == []
+    assert list(gates_.work(f"{text} - you: thanks!" if hyperscan else "##\n##")) == []
     assert Sieve.load(gates_.sieve.dump()).is_silent("nothing to see here")
     assert not gates_.sieve.is_silent("jane.doe@example.com")
 

@@ -205,8 +205,8 @@ def secrets() -> list[Any]:
                 ),
                 Shape(
                     "list of settings",
-                    r"(?:Server|Data Source|Host|Endpoint|AccountName|User ID|Uid|Username|User)=[^\n\"'<>;]{1,200};"
-                    r"(?:[^\n\"'<>;]{1,200};){0,12}?[ ]?(?:Password|Pwd|AccountKey|SharedAccessKey)=[^\n\"'<>;]{2,200}",
+                    r"(?:DefaultEndpointsProtocol|Server|Data Source|Host|Endpoint|AccountName|User ID|Uid|Username|User)=[^\n\"'<>;]{1,200};"
+                    r"(?:[^\n\"'<>;]{1,200};){0,12}?[ ]?(?:Password|Pwd|AccountKey|SharedAccessKey)=[^\n\"'<>;]{2,200}(?:;[A-Za-z ]{1,40}=[^\s\"'<>;]{1,200}){0,8}",
                     0.9, None, nocase,
                 ),
                 Shape("jdbc with a password", r"jdbc:[a-z0-9]+:[^\s\"'<>]{1,300}?password=[^\s\"'<>&;]{2,200}", 0.9, None, nocase),

@@ -140,9 +140,7 @@ class Redact:
         value, headers = record.value or b"", record.headers
         return _Entry(self._maker.stub(fact, value, headers, path, policies, where.replay), None, None)
 
-    async def _redact(
-        self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment]
-    ) -> Sequence[Redacted]:
+    async def _redact(self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment]) -> Sequence[Redacted]:
         if self._redactor is None:
             return [Redacted(text, {}, None) for _, text in texts]
         try:

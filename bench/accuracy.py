@@ -1,8 +1,8 @@
 """How well findings fit labelled text: precision, recall and F2 by entity, and the share of texts that leak anything.
 
 The corpora are other people's and are read where they lie (`--data`, else `../shared/data/pii`); nothing of them is
-kept. A labelled value counts as found if half of it is covered by findings of an accepted type; a finding is right if it
-touches a label that its type may stand for. A text leaks if one letter or digit of a labelled value stays.
+kept. A labelled value counts as found if half of it is covered by findings of an accepted type; a finding is right if
+it touches a label that its type may stand for. A text leaks if one letter or digit of a labelled value stays.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ _UNSOUGHT: Final = ("ORGANIZATION", "TITLE")
 
 
 def _leaks(one: Labelled, spans: Sequence[Span]) -> bool:
-    hidden = set()
+    hidden: set[int] = set()
     for _, start, end in spans:
         hidden.update(range(start, end))
     return any(
@@ -167,7 +167,9 @@ def shown(results: Sequence[tuple[str, dict[str, Score], float]]) -> list[str]:
     for row in ROWS:
         labels = results[0][1][row].labels
         if labels:
-            cells = "  ".join(f"{r[row].precision:>6.3f}{r[row].recall:>7.3f}{r[row].f2:>7.3f}  " for _, r, _ in results)
+            cells = "  ".join(
+                f"{r[row].precision:>6.3f}{r[row].recall:>7.3f}{r[row].f2:>7.3f}  " for _, r, _ in results
+            )
             lines.append(f"{row:20}{labels:>5}  {cells}{'' if labels >= FEWEST else '(few)'}")
     lines.append(f"{'texts that leak':27}" + "  ".join(f"{leak:>20.3f}  " for _, _, leak in results))
     return lines

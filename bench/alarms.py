@@ -1,9 +1,9 @@
 """False alarms in answers of language models: Presidio's default findings, read one by one and labelled, beside ours.
 
-The labels say what stands at an offset of a piece of an answer, never what is written there. Right is what names a real or
-invented person, a place, a nationality or group, an address in the web or elsewhere, a date or a time of day; a span of
-time, a word such as `today`, a tool, a variable or a formula is not. A finding of ours that nobody has labelled counts as
-false.
+The labels say what stands at an offset of a piece of an answer, never what is written there. Right is what names a
+real or invented person, a place, a nationality or group, an address in the web or elsewhere, a date or a time of day;
+a span of time, a word such as `today`, a tool, a variable or a formula is not. A finding of ours that nobody has
+labelled counts as false.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from pipeline.cli.supervisor import Supervisor
 from pipeline.cli.worker import STAGES
 from pipeline.settings import Settings
 
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One comparison.
@@ -89,8 +90,8 @@ def run(quick: bool = False) -> Report:
         )
     report.notes.append(
         f"{rounds} rounds; CPU counts all processes of a side and both servers, not the producer, which had finished; "
-        f"ours runs {len(STAGES)} stages, the obvious build one process; {os.cpu_count()} cores for everything; the ratio is of "
-        "CPU an event; ratios of events/s stand beside"
+        f"ours runs {len(STAGES)} stages, the obvious build one process; {os.cpu_count()} cores for everything; the ratio is "
+        "of CPU an event; ratios of events/s stand beside"
     )
     return report
 
@@ -100,7 +101,9 @@ def _add(report: Report, suffix: str, ours: list[dict[str, Any]], theirs: list[d
     other = [one["events_per_s"] for one in theirs]
     middle = len(rates) // 2
     ratio = sorted(a / b for a, b in zip(rates, other, strict=True))
-    name = {"patterns_500": "patterns_events_per_s", "arena_ner": "ner_events_per_s"}.get(suffix, f"{suffix}_events_per_s")
+    name = {"patterns_500": "patterns_events_per_s", "arena_ner": "ner_events_per_s"}.get(
+        suffix, f"{suffix}_events_per_s"
+    )
     report.add(name, rates, "1/s", against=round(sorted(other)[middle], 1), ratio=round(ratio[middle], 2))
     by_cpu = sorted(b["cpu_us"] / a["cpu_us"] for a, b in zip(ours, theirs, strict=True))
     report.add(f"ratio_{suffix}", by_cpu, "1", ratio=round(by_cpu[middle], 2))

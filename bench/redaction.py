@@ -107,6 +107,7 @@ class Naive:
                 recognizer.analyze = self._filtered(recognizer.analyze)
 
     def __call__(self, text: str) -> Found:
+        """Findings in one text."""
         from pipeline.redaction.fold import fold, unfold
 
         spans = {(r.entity_type, r.start, r.end) for r in self._engine.analyze(text, "en")}
@@ -136,7 +137,9 @@ def _ours(*, ner: bool, recognizers: str) -> Callable[[Sequence[str]], list[Foun
 
     def find(batch: Sequence[str]) -> list[Found]:
         answers = engine.find(batch)
-        return [sorted({(f.entity, f.start, f.end) for f in a}) if not isinstance(a, str) else [(a, 0, 0)] for a in answers]
+        return [
+            sorted({(f.entity, f.start, f.end) for f in a}) if not isinstance(a, str) else [(a, 0, 0)] for a in answers
+        ]
 
     return find
 
@@ -212,7 +215,8 @@ class _Bench:
         redactor.start()
         redactor.close()
         naive_s, _ = _timed(lambda: [naive(text) for text in distinct])
-        # Without a cache each text is judged at each of its calls; its cost is the same every time, so once is measured.
+        # Without a cache each text is judged at each of its calls; its cost is the same every time, so once is
+        # measured.
         cost = {text: _timed(lambda: naive(text))[0] for text in distinct}  # noqa: B023 - called at once
         whole_s = sum(cost[text] for call in calls for text in call)
         ratios, same = [], []
@@ -270,21 +274,21 @@ def _with_cache(naive: Naive, calls: Sequence[Sequence[str]]) -> list[list[str]]
 
 
 def _presidio_rs() -> Callable[[str], Any]:
-    import presidio_rs  # type: ignore[import-not-found]
+    import presidio_rs
 
     engine = presidio_rs.Analyzer()
     return lambda text: engine.analyze(text)
 
 
 def _scrubadub() -> Callable[[str], Any]:
-    import scrubadub  # type: ignore[import-not-found]
+    import scrubadub
 
     engine = scrubadub.Scrubber()
     return lambda text: list(engine.iter_filth(text))
 
 
 def _datafog() -> Callable[[str], Any]:
-    import datafog  # type: ignore[import-not-found]
+    import datafog
 
     return lambda text: datafog.scan(text, engine="regex")
 
@@ -318,8 +322,9 @@ def main(options: dict[str, Any]) -> None:
     bench.add("differences", [sum(bench.differences)], "1")
     bench.add("texts_changed_by_parser", [bench.by_parser], "1")
     bench.notes.append(
-        f"one core, {bench.rounds} rounds of both sides in turn, processor time; ratios without a suffix: Presidio's default "
-        "recognisers on both sides; `_tokentrail`: ours on both; `_one_by_one`: ours called for one text at a time, too"
+        f"one core, {bench.rounds} rounds of both sides in turn, processor time; ratios without a suffix: our "
+        "recognisers on both sides; `_presidio`: its default ones on both; `_one_by_one`: ours called for one "
+        "text at a time, too"
     )
     print(json.dumps({"figures": bench.figures, "notes": bench.notes}))
 

@@ -24,10 +24,10 @@ def encoded(source: str, limit: int) -> list[tuple[bytes, bytes]]:
 
 def _event(number: int, rng: random.Random, run: str, step: int, **more: Any) -> dict[str, Any]:
     return {
-        "id": str(uuid.UUID(int=rng.getrandbits(128))), "kind": "call", "ts": BASE_MS + number * 1000, "tenant": "bench",
-        "environment": "prod", "service": "bench", "feature": "chat", "run": run, "step": step, "user": f"user-{number % 50}",
-        "provider": "openai", "model": "gpt-4o", "usage": {"input": 900, "output": 200}, "latency_ms": 812.5, "status": "ok",
-        "finish_reason": "stop", **more,
+        "id": str(uuid.UUID(int=rng.getrandbits(128))), "kind": "call", "ts": BASE_MS + number * 1000,
+        "tenant": "bench", "environment": "prod", "service": "bench", "feature": "chat", "run": run, "step": step,
+        "user": f"user-{number % 50}", "provider": "openai", "model": "gpt-4o", "latency_ms": 812.5, "status": "ok",
+        "usage": {"input": 900, "output": 200}, "finish_reason": "stop", **more,
     }  # fmt: skip
 
 

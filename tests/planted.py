@@ -2,9 +2,10 @@
 
     python -m tests.planted --values 1000000 --events 100000 [--seed N]
 
-`--values` go through the redactor of this process, `--events` through real Kafka, every stage and ClickHouse; then every
-topic but the raw one is read (the client unpacks batches) and every table (the server unpacks parts). A control run of
-the same kind with redaction off must find all of them. Prints one JSON object and ends with 1 if anything is left.
+`--values` go through the redactor of this process, `--events` through real Kafka, every stage and ClickHouse; then
+every topic but the raw one is read (the client unpacks batches) and every table (the server unpacks parts). A control
+run of the same kind with redaction off must find all of them. Prints one JSON object and ends with 1 if anything is
+left.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from pipeline.redaction import RedactionConfig, Redactor
 from tests.plants.leaks import Search, plain
 from tests.plants.writing import ALL, FIELDS, event, sentence
 
-NAMES = ("Maria Lopez", "John Carter", "Aisha Khan", "Peter Novak", "Yuki Tanaka", "Emma Brown", "Liam Walsh", "Sofia Rossi")
+NAMES = (
+    "Maria Lopez",
+    "John Carter",
+    "Aisha Khan",
+    "Peter Novak",
+    "Yuki Tanaka",
+    "Emma Brown",
+    "Liam Walsh",
+    "Sofia Rossi",
+)
 
 
 def planted(count: int, seed: int) -> Iterator[tuple[str, str, str, str]]:
@@ -133,7 +143,9 @@ def main() -> None:
         redactor.close()
     if options.events:
         report["through_kafka"] = through_kafka(options.events, options.seed + 1, {})
-        report["control"] = through_kafka(max(1_000, options.events // 10), options.seed + 2, {"TOKENTRAIL_REDACTION": "off"})
+        report["control"] = through_kafka(
+            max(1_000, options.events // 10), options.seed + 2, {"TOKENTRAIL_REDACTION": "off"}
+        )
     report["seconds"] = round(time.monotonic() - begun, 1)
     print(json.dumps(report, ensure_ascii=False, indent=1))
     lost = report.get("in_process", {}).get("left", 0) + report.get("through_kafka", {}).get("found", 0)

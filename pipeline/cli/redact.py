@@ -30,9 +30,12 @@ def redact(
     environment: Annotated[str | None, typer.Option(help="In which environment.")] = None,
     ner: Annotated[bool, typer.Option(help="Find names and places too, not only patterns.")] = True,
     model: Annotated[str | None, typer.Option(help="Package or folder of a spaCy model.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say which recogniser found what, why and how surely.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which recogniser found what, why and how surely.")
+    ] = False,
     reveal: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Open encrypted values instead: file:PATH or env:NAME of their key.")
+        str | None,
+        typer.Option(metavar="KEY", help="Open encrypted values instead: file:PATH or env:NAME of their key."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +59,11 @@ def redact(
     counts = sum((one["counts"] for one in results), Counter[str]())
     failed = sum((one["failed"] for one in results), Counter[str]())
     if as_json:
-        print(json.dumps({"engine": engine.manifest, "replaced": counts, "failed": failed, "texts": results}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"engine": engine.manifest, "replaced": counts, "failed": failed, "texts": results}, ensure_ascii=False
+            )
+        )
     else:
         for one in results:
             _show(one, explain)
@@ -89,7 +96,8 @@ def _treatment(policy: Policy, tenant: str, environment: str | None) -> Treatmen
     from pipeline.intake.treatments import treatment
     from pipeline.settings import Settings
 
-    settings = Settings()
+    known: dict[str, Any] = {}
+    settings = Settings(**known)
     has_root = settings.key_root_file is not None or settings.key_root.get_secret_value()
     return treatment(policy.redaction(tenant, environment), tenant, keys.load(settings) if has_root else None)
 

@@ -1,4 +1,4 @@
-"""Policies: how long whose records are kept, and what is redacted how in their text. Pure; records come from `llm.controls`.
+"""Policies: how long whose records are kept, and what is redacted how in their text. Pure: records come from Kafka.
 
 A policy version takes effect 30 s after its append time, and an event is judged by the version in force at its own
 `received_at`, never by when it is processed. The first version holds from the beginning. What is stored keeps the life
@@ -42,7 +42,8 @@ class RedactionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     Attributes:
         entities: Types that are looked for; none said: all that the engine finds.
         without: Types that are left as they are, with the reason in the policy's file.
-        action: What is done with a type that `actions` does not name: `replace`, `mask`, `drop`, `pseudonym`, `encrypt`.
+        action: What is done with a type that `actions` does not name: `replace`, `mask`, `drop`, `pseudonym`,
+            `encrypt`.
         actions: The same by type.
         keep_last: Characters at the end of a masked value that stay, 0 to 4.
         key: Where the key of `encrypt` is: `file:PATH` (mode 0600) or `env:NAME`, base64 of 32 bytes.

@@ -1,7 +1,7 @@
 """`canary.failed`: a tenant's canary was seen in text that had been redacted. Pure.
 
-The text was replaced before it was stored, so nothing has leaked; but what let the canary through will let others through.
-A fact and not a state: one page for a tenant and hour, never resolved.
+The text was replaced before it was stored, so nothing has leaked; but what let the canary through will let others
+through. A fact and not a state: one page for a tenant and hour, never resolved.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def canary_seen(fact: Fact, texts: int) -> Anomaly:
         ratio=None,
         unit="texts",
         evidence=(position,),
-        why=f"The canary of {fact.tenant} was still in the text of {position} after redaction; that text was replaced whole.",
+        why=f"The canary of {fact.tenant} was still in the text of {position} after redaction; "
+        "that text was replaced whole.",
         runbook=LIFE.runbook,
         opened_at=fact.received_at,
         detected_at=fact.received_at,

@@ -1,10 +1,10 @@
 """The walk over text: any JSON value to the strings that redaction must see, and back again.
 
-`Texts` collects every string of a record, its dictionary keys included, and every number long enough to be a card or a
-telephone number. JSON inside of a string (a tool's arguments and results) is walked as data too, key by key, and put
-together again as it was written. A key that says what its value is (`password`, `ssn`) is believed. After redaction the
-same walk puts the answers back. What has no meaning as text (inline images and other base64) is replaced by its kind and
-length at once. Nothing of the value survives that was not collected.
+`Texts` collects every string of a record, its dictionary keys included, and every number long enough to be a card or
+a telephone number. JSON inside of a string (a tool's arguments and results) is walked as data too, key by key, and
+put together again as it was written. A key that says what its value is (`password`, `ssn`) is believed. After
+redaction the same walk puts the answers back. What has no meaning as text (inline images and other base64) is
+replaced by its kind and length at once. Nothing of the value survives that was not collected.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _SECRET_KEY: Final = re.compile(
 )
 # Keys that say what their value is: redaction sees both together.
 _TELLING_KEY: Final = re.compile(
-    r"(?:.*[_ .-])?(?:ssn|social|security|passport|licen[cs]e|account|acct|routing|iban|bank|phones?|tel|telephone|mobile|cell|fax|"
-    r"zip|postcode|postal|address|street|city|state|birth|dob|birthday|birthdate|age|name|contact|card|owner|holder|patient|customer)"
+    r"(?:.*[_ .-])?(?:ssn|social|security|passport|licen[cs]e|account|acct|routing|iban|bank|phones?|tel|"
+    r"telephone|mobile|cell|fax|zip|postcode|postal|address|street|city|state|birth|dob|birthday|birthdate|age|name|contact|card|owner|holder|patient|customer)"
     r"(?:[_ .-](?:no|nr|num|number|id|code|date|1|2|line1|line2|name))?",
     re.IGNORECASE,
 )

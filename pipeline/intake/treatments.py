@@ -1,7 +1,7 @@
 """From a policy's words to treatments: keys found, tokens made, once for a tenant and a version.
 
-What a policy asks for and cannot be had (a key that is not there) makes its values be replaced: that is always safe, and
-it is logged.
+What a policy asks for and cannot be had (a key that is not there) makes its values be replaced: that is always safe,
+and it is logged.
 """
 
 from __future__ import annotations

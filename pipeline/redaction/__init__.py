@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pipeline.redaction.engine import Engine
 
 __all__ = [
+    "PLAIN",
     "REASONS",
     "REPLACED",
-    "PLAIN",
     "Engine",
     "EngineError",
     "Finding",

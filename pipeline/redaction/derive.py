@@ -92,9 +92,9 @@ _FOLDED: Final = regex.compile("[\u0130\u0131\u017f\u212a]|[^\\D0-9]")
 
 
 def stand_in(text: str) -> str | None:
-    """The text with one ASCII character for each, or None if patterns take some of its characters for ASCII ones.
+    r"""The text with one ASCII character for each, or None if patterns take some of its characters for ASCII ones.
 
-    Matching without case takes four characters for i, i, s and k, and `\\d` takes every decimal digit there is.
+    Matching without case takes four characters for i, i, s and k, and `\d` takes every decimal digit there is.
     """
     if text.isascii():
         return text
@@ -127,7 +127,11 @@ def necessity(pattern: str, flags: int = 0) -> Necessity:
         raise Underivable("it may match nothing")
     least = tuple(walk.least(tree, chars) for chars in _COUNTED)
     return Necessity(
-        walk.render(tree), walk.nocase, least, walk.window(tree), walk.unit(tree),
+        walk.render(tree),
+        walk.nocase,
+        least,
+        walk.window(tree),
+        walk.unit(tree),
         tuple(walk.elements(tree)),
     )
 
@@ -311,7 +315,8 @@ class _Walk:
                 if value in (op.AT_BEGINNING_STRING, op.AT_END_STRING):
                     return False
             elif code in (op.ASSERT, op.ASSERT_NOT):
-                # Looking at a unit's end and at the text's end must be the same: it is if what stands there is not taken.
+                # Looking at a unit's end and at the text's end must be the same: it is if what stands there is not
+                # taken.
                 if not self._avoids(value[1], between):
                     return False
             elif code is op.SUBPATTERN:

@@ -26,7 +26,15 @@ from pipeline.redaction.hardening import harden
 from pipeline.redaction.kinds import base, lean, model
 from pipeline.redaction.kinds.base import Kind
 from pipeline.redaction.language import Language
-from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT, TOO_LONG, Answer, Finding, Reason, RedactionConfig
+from pipeline.redaction.values import (
+    RECOGNISER_ERROR,
+    REGEX_TIMEOUT,
+    TOO_LONG,
+    Answer,
+    Finding,
+    Reason,
+    RedactionConfig,
+)
 
 _KNOWN: Final = {
     "EMAIL_ADDRESS": ("Write to ", "jane.doe@example.com", " today."),
@@ -140,7 +148,11 @@ class Engine:
             touches another's findings.
         """
         if self._reasons is None and self._sees_all:
-            loud = [i for i, text in enumerate(texts) if len(text) > self._config.chunk_chars or not self._gates.sieve.is_silent(text)]
+            loud = [
+                i
+                for i, text in enumerate(texts)
+                if len(text) > self._config.chunk_chars or not self._gates.sieve.is_silent(text)
+            ]
             if len(loud) < len(texts):
                 answers: list[Answer] = [[] for _ in texts]
                 for i, answer in zip(loud, self._find([texts[i] for i in loud]), strict=True):
@@ -196,7 +208,12 @@ class Engine:
                 found.append(self._find_in(piece.text, doc))
             self._offset = 0
             merged = chunks.merge(text, pieces, found)
-            whole = [self._finding(r) for s in self._gates.work(text) if id(s.recognizer) in self._whole for r in self._run(s, text)]
+            whole = [
+                self._finding(r)
+                for s in self._gates.work(text)
+                if id(s.recognizer) in self._whole
+                for r in self._run(s, text)
+            ]
             return _ordered([*merged, *whole]) if whole else merged
         except _Doubt as doubt:
             return str(doubt)
@@ -280,9 +297,17 @@ class Engine:
 
     def _reason(self, result: Any) -> Reason:
         about = result.recognition_metadata or {}
-        who = about.get(result.RECOGNIZER_NAME_KEY) or getattr(self._by_id.get(about.get(result.RECOGNIZER_IDENTIFIER_KEY)), "name", "?")
+        finder = self._by_id.get(about.get(result.RECOGNIZER_IDENTIFIER_KEY))
+        who = str(about.get(result.RECOGNIZER_NAME_KEY) or getattr(finder, "name", "?"))
         why = about.get(base.PATTERN) or ("the model" if who == self._spacy.name else "its own search")
-        return Reason(str(result.entity_type), self._offset + result.start, self._offset + result.end, round(float(result.score), 2), who, why)
+        return Reason(
+            str(result.entity_type),
+            self._offset + result.start,
+            self._offset + result.end,
+            round(float(result.score), 2),
+            who,
+            why,
+        )
 
     def _run(self, search: Search, text: str, artifacts: Any = None) -> list[Any]:
         """Results of one search, at offsets of the text."""

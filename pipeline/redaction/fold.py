@@ -15,13 +15,15 @@ from typing import Final
 # Letters of other scripts that are drawn like ASCII ones (after the confusables of Unicode TS 39), by ASCII letter.
 _LOOK_ALIKES: Final = {
     "a": "аα", "c": "сϲ", "d": "ԁ", "e": "еҽ", "g": "ɡց", "h": "һհ", "i": "іι", "j": "јϳ", "k": "κк", "l": "ӏⅼ",
-    "m": "м", "n": "ոп", "o": "оοօ", "p": "рρ", "q": "ԛ", "r": "гᴦ", "s": "ѕ", "t": "т", "u": "սυ", "v": "νѵ", "w": "ԝѡ",
-    "x": "хχ", "y": "уγ", "z": "ᴢ", "A": "АΑ", "B": "ВΒ", "C": "СϹ", "E": "ЕΕ", "H": "НΗ", "I": "ІΙӀ", "J": "Ј",
+    "m": "м", "n": "ոп", "o": "оοօ", "p": "рρ", "q": "ԛ", "r": "гᴦ", "s": "ѕ", "t": "т", "u": "սυ", "v": "νѵ",
+    "w": "ԝѡ", "x": "хχ", "y": "уγ", "z": "ᴢ", "A": "АΑ", "B": "ВΒ", "C": "СϹ", "E": "ЕΕ", "H": "НΗ", "I": "ІΙӀ", "J": "Ј",
     "K": "КΚ", "M": "МΜ", "N": "ΝՆ", "O": "ОΟՕ", "P": "РΡ", "S": "ЅՏ", "T": "ТΤ", "V": "Ѵ", "X": "ХΧ", "Y": "ҮΥ",
     "Z": "ΖᏃ", "-": "‐‑‒–—―−﹣", "@": "＠﹫", ".": "․。",
 }  # fmt: skip
 _ALIKE: Final = {alike: char for char, alikes in _LOOK_ALIKES.items() for alike in alikes}
-_COMBINING_INVISIBLE: Final = frozenset(chr(n) for n in (*range(0xFE00, 0xFE10), 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5))
+_COMBINING_INVISIBLE: Final = frozenset(
+    chr(n) for n in (*range(0xFE00, 0xFE10), 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5)
+)
 
 
 def _plain(char: str) -> str:

@@ -1,11 +1,11 @@
 """Run a pattern only on the words and lines where it can match at all; the findings stay the same.
 
-Gates are worked out from the live recognisers' own patterns (`derive`), so there is nothing here that a new version of
-a pattern could make untrue. Hyperscan looks for all of them in one pass and says where; where its wheel is missing,
-counts and windows do the same in Python, less sharply. A recogniser is gated only if its findings are known to come from
-its patterns alone: it is one of ours (`kinds.base.Kind`), searches by Presidio's `PatternRecognizer.analyze`, or says by
-itself what it needs (`necessary_patterns`). Everything else, patterns that cannot be derived, and texts with characters
-that patterns take for ASCII ones, are searched by all.
+Gates are worked out from the live recognisers' own patterns (`derive`), so there is nothing here that a new version
+of a pattern could make untrue. Hyperscan looks for all of them in one pass and says where; where its wheel is
+missing, counts and windows do the same in Python, less sharply. A recogniser is gated only if its findings are known
+to come from its patterns alone: it is one of ours (`kinds.base.Kind`), searches by Presidio's
+`PatternRecognizer.analyze`, or says by itself what it needs (`necessary_patterns`). Everything else, patterns that
+cannot be derived, and texts with characters that patterns take for ASCII ones, are searched by all.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def patterns_of(recognizer: Any) -> list[tuple[str, int]] | None:
     if kind is PhoneRecognizer:
         known = set(recognizer.supported_regions) <= set(PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS)
         return [(pattern, int(re.IGNORECASE)) for pattern in PHONE_NEEDS] if known else None
-    is_read = (version("presidio-analyzer"), kind.__name__) in _READ and kind.__module__.startswith("presidio_analyzer.")
+    is_read = (version("presidio-analyzer"), kind.__name__) in _READ and kind.__module__.startswith(
+        "presidio_analyzer."
+    )
     if is_read or searches_by_itself(recognizer):
         return [(pattern.regex, int(recognizer.global_regex_flags)) for pattern in recognizer.patterns]
     return None
@@ -112,7 +114,8 @@ class Gates:
             alone = searches_by_itself(recognizer)
             coarsest = max((n.unit for n in needs), key=UNITS.index)
             gated = [
-                _Gated(order, recognizer, i if alone else None, n.unit if alone else coarsest) for i, n in enumerate(needs)
+                _Gated(order, recognizer, i if alone else None, n.unit if alone else coarsest)
+                for i, n in enumerate(needs)
             ]
             # A pattern that holds another one is triggered by it, and need not be looked for.
             holders: dict[int, list[int]] = {i: [i] for i in range(len(needs))}

@@ -132,7 +132,7 @@ def describe(recognizers: list[Any], config: RedactionConfig) -> list[object]:
             ]
         )
     if config.recognizers == "tokentrail":  # what their checks do is in their source
-        described += [hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest() for module in _SOURCES]
+        described += [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in _SOURCES]
     for path in config.extra_recognizers:
         source = importlib.import_module(path.partition(":")[0]).__file__
         described.append([path, hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""])

@@ -31,7 +31,6 @@ from pipeline.redaction.values import (
     RedactionConfig,
 )
 
-
 _NOTHING: Final[dict[str, int]] = {}
 
 

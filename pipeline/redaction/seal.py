@@ -1,7 +1,8 @@
 """Values that whoever holds the key can read again: AES-256-GCM, bound to their tenant and type. Pure.
 
-A token is base64url of nonce, ciphertext and tag. Tenant, type and the key's reference are authenticated with it, so that
-a token moved to another tenant, or said to be of another type, does not open. Sealing a value twice gives two tokens.
+A token is base64url of nonce, ciphertext and tag. Tenant, type and the key's reference are authenticated with it, so
+that a token moved to another tenant, or said to be of another type, does not open. Sealing a value twice gives two
+tokens.
 """
 
 from __future__ import annotations

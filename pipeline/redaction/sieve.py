@@ -1,7 +1,7 @@
 """Where several patterns can match a text at all, asked in microseconds; knows no recogniser and no Presidio.
 
-The same sieve works in a worker, before its recognisers, and in the worker's parent, before the worker: it can be handed
-over as bytes. Its answer may name too much, never too little.
+The same sieve works in a worker, before its recognisers, and in the worker's parent, before the worker: it can be
+handed over as bytes. Its answer may name too much, never too little.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from pipeline.redaction.errors import EngineError
 from pipeline.redaction.fold import telling
 
 try:
-    import hyperscan
+    import hyperscan as _hyperscan
 except ImportError:  # no wheel for this platform
-    hyperscan = None
+    _hyperscan = None
+
+hyperscan: Any = _hyperscan
 
 HAS_HYPERSCAN: Final = hyperscan is not None
 
@@ -50,9 +52,7 @@ class Sieve:
         hyperscan: False asks counts and windows in Python instead.
     """
 
-    def __init__(
-        self, needed: Sequence[Necessity], *, database: bytes | None = None, hyperscan: bool = True
-    ) -> None:
+    def __init__(self, needed: Sequence[Necessity], *, database: bytes | None = None, hyperscan: bool = True) -> None:
         self._needed = list(needed)
         self._lock = threading.Lock()  # a database has one scratch space
         self._database: Any = None
@@ -62,7 +62,9 @@ class Sieve:
                 self._database = _load(_compiled(tuple(self._needed)))
             if self._database is None:
                 raise EngineError("a database that Hyperscan has just compiled does not load; reinstall its package")
-        self._python = [] if self._database else [(i, n.least, re.compile(n.window)) for i, n in enumerate(self._needed)]
+        self._python = (
+            [] if self._database else [(i, n.least, re.compile(n.window)) for i, n in enumerate(self._needed)]
+        )
 
     def dump(self) -> bytes:
         """Everything that `load` needs."""

@@ -19,7 +19,9 @@ from schemas.control import Action
 # drop       nothing
 # pseudonym  <TYPE:token>, the same for the same value of one tenant; keyed, cannot be turned back
 # encrypt    <TYPE:!token>, to be opened by whoever holds the key
-NUMBERS: Final = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "US_BANK_NUMBER", "UK_NHS", "US_ITIN"})
+NUMBERS: Final = frozenset(
+    {"PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "US_BANK_NUMBER", "UK_NHS", "US_ITIN"}
+)
 """Types that are the same value however their characters are grouped."""
 _GROUPING: Final = re.compile(r"[\s().\-/+]+")
 

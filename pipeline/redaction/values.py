@@ -20,7 +20,9 @@ ENGINE_CRASHED: Final = "engine_crashed"
 INVALID_UNICODE: Final = "invalid_unicode"
 CANARY: Final = "canary"
 
-REASONS: Final = frozenset({RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE, CANARY})
+REASONS: Final = frozenset(
+    {RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE, CANARY}
+)
 """Every value that `Redacted.failed` can have besides None."""
 
 

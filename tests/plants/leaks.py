@@ -22,7 +22,9 @@ def windows(text: str) -> np.ndarray:
     data = plain(text).encode("ascii", "replace")
     if len(data) < WINDOW:
         return np.empty(0, np.uint64)
-    return np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), WINDOW).copy().view(np.uint64).ravel()
+    return (
+        np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), WINDOW).copy().view(np.uint64).ravel()
+    )
 
 
 class Search:

@@ -9,7 +9,9 @@ from tests.plants.secrets import DIGITS, LOWER, UPPER, Make, run
 
 
 def email(rng: random.Random) -> str:
-    name = rng.choice(["{0}.{1}", "{0}_{1}", "{0}{1}", "{0}+{1}", "{0}-{1}"]).format(run(LOWER, 6)(rng), run(LOWER, 7)(rng))
+    name = rng.choice(["{0}.{1}", "{0}_{1}", "{0}{1}", "{0}+{1}", "{0}-{1}"]).format(
+        run(LOWER, 6)(rng), run(LOWER, 7)(rng)
+    )
     return f"{name}@{run(LOWER, 9)(rng)}.{rng.choice(['com', 'org', 'net', 'de', 'co.uk', 'io', 'fr'])}"
 
 
@@ -27,8 +29,14 @@ def card(rng: random.Random) -> str:
 
 
 def phone(rng: random.Random) -> str:
-    area, exchange, line = rng.choice(["202", "212", "415", "617", "303", "512"]), rng.randint(220, 999), rng.randint(0, 9999)
-    shape = rng.choice(["({0}) {1}-{2:04d}", "{0}-{1}-{2:04d}", "+1 {0} {1} {2:04d}", "+1-{0}-{1}-{2:04d}", "{0}.{1}.{2:04d}"])
+    area, exchange, line = (
+        rng.choice(["202", "212", "415", "617", "303", "512"]),
+        rng.randint(220, 999),
+        rng.randint(0, 9999),
+    )
+    shape = rng.choice(
+        ["({0}) {1}-{2:04d}", "{0}-{1}-{2:04d}", "+1 {0} {1} {2:04d}", "+1-{0}-{1}-{2:04d}", "{0}.{1}.{2:04d}"]
+    )
     return shape.format(area, exchange, line)
 
 

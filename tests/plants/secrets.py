@@ -43,7 +43,9 @@ def jwt(rng: random.Random) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
     claims = {"sub": str(rng.getrandbits(48)), "iat": rng.randrange(10**9, 2 * 10**9), "aud": run(LOWER, 8)(rng)}
-    return ".".join([part({"alg": rng.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"}), part(claims), run(URLSAFE, 43)(rng)])
+    return ".".join(
+        [part({"alg": rng.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"}), part(claims), run(URLSAFE, 43)(rng)]
+    )
 
 
 def private_key(rng: random.Random) -> str:
@@ -57,7 +59,9 @@ def host(rng: random.Random) -> str:
 
 
 def connection(rng: random.Random) -> str:
-    scheme = rng.choice(["postgresql", "postgres", "mysql", "mongodb+srv", "mongodb", "redis", "rediss", "amqp", "mssql+pyodbc"])
+    scheme = rng.choice(
+        ["postgresql", "postgres", "mysql", "mongodb+srv", "mongodb", "redis", "rediss", "amqp", "mssql+pyodbc"]
+    )
     return f"{scheme}://{run(LOWER, 6)(rng)}:{run(ALNUM, 14)(rng)}@{host(rng)}:{rng.randint(1024, 9999)}/{run(LOWER, 5)(rng)}"
 
 
@@ -71,7 +75,9 @@ def azure_connection(rng: random.Random) -> str:
 
 
 def dotnet(rng: random.Random) -> str:
-    return f"Server={host(rng)};Database={run(LOWER, 6)(rng)};User Id={run(LOWER, 6)(rng)};Password={run(ALNUM, 14)(rng)};"
+    return (
+        f"Server={host(rng)};Database={run(LOWER, 6)(rng)};User Id={run(LOWER, 6)(rng)};Password={run(ALNUM, 14)(rng)};"
+    )
 
 
 def basic_header(rng: random.Random) -> str:

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from tests.plants import personal, secrets
+from tests.plants.leaks import plain
 
 ALL = {**personal.KINDS, **secrets.KINDS}
 BEFORE = ["Please use ", "Here it is: ", "the value was ", "Note - ", "user said: ", "", "I sent you "]
@@ -42,7 +43,10 @@ def sentence(rng: random.Random, kind: str) -> tuple[str, str, str]:
     if "address" in kind or "connection" in kind or "header" in kind or kind == "street":
         trick = "plain" if trick == "look-alikes" else trick
     end = '"' if before.endswith('"') else ""
-    text = rng.choice(BEFORE) + before + tricked(value, kind, trick, rng) + end + rng.choice(AFTER)
+    written = tricked(value, kind, trick, rng)
+    if not any(value[i : i + 8] in plain(written) for i in range(max(1, len(value) - 7))):
+        written, trick = value, "plain"  # so many look-alikes that nothing of it could be seen
+    text = rng.choice(BEFORE) + before + written + end + rng.choice(AFTER)
     return text, value, trick
 
 

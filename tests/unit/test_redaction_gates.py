@@ -22,7 +22,9 @@ from pipeline.redaction.sieve import Sieve
 from tests.unit import redaction_faults as faults
 
 ALL = recognizers.load(RedactionConfig())
-STOCK = [r for r in recognizers.load(RedactionConfig(recognizers="presidio")) if type(r).__name__ in recognizers.REPLACED]
+STOCK = [
+    r for r in recognizers.load(RedactionConfig(recognizers="presidio")) if type(r).__name__ in recognizers.REPLACED
+]
 PATTERNS = [(r, pattern, flags) for r in [*ALL, *STOCK] for pattern, flags in patterns_of(r) or []]
 BOTH = [pytest.param(True, id="hyperscan"), pytest.param(False, id="python")]
 
@@ -98,7 +100,9 @@ AROUND = ["", " ", "\n", "a", "1", "é", ".", "-", "\u00a0", "日", "\u200b"]
 
 
 @pytest.mark.parametrize(
-    ("recognizer", "pattern", "flags"), PATTERNS, ids=[f"{getattr(r, 'name', r)}-{i}" for i, (r, _, _) in enumerate(PATTERNS)]
+    ("recognizer", "pattern", "flags"),
+    PATTERNS,
+    ids=[f"{getattr(r, 'name', r)}-{i}" for i, (r, _, _) in enumerate(PATTERNS)],
 )
 def test_whatever_a_pattern_matches_is_in_a_part_that_is_searched(recognizer: Any, pattern: str, flags: int) -> None:
     check_pattern(recognizer, pattern, flags, examples=4)
@@ -110,8 +114,18 @@ def check_pattern(recognizer: Any, pattern: str, flags: int, examples: int) -> i
     made = [Gates([recognizer], hyperscan=on) for on in ((True, False) if examples > 4 else (False,))]
     matched = 0
 
-    @given(st.from_regex(re.compile(pattern, flags & (re.I | re.M | re.S))), st.sampled_from(AROUND), st.sampled_from(AROUND))
-    @settings(max_examples=examples, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(
+        st.from_regex(re.compile(pattern, flags & (re.I | re.M | re.S))),
+        st.sampled_from(AROUND),
+        st.sampled_from(AROUND),
+    )
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     def check(text: str, before: str, after: str) -> None:
         nonlocal matched
         text = before + text + after
@@ -146,7 +160,11 @@ def test_a_gate_with_one_rule_made_wrong_is_caught(what: str, mutate: Any, monke
     for recognizer in suspects:
         for text in ("4111 1111 1111 1111", "jane.doe@example.com", "7f3e8c1a-9b2d-4e5f-a6b7-C8D9E0F1A2B3"):
             text = f"before\tit {text} after"
-            spans = [m.span() for pattern, flags in patterns_of(recognizer) or [] for m in regex.finditer(pattern, text, flags)]
+            spans = [
+                m.span()
+                for pattern, flags in patterns_of(recognizer) or []
+                for m in regex.finditer(pattern, text, flags)
+            ]
             for on in (True, False):
                 work = list(Gates([recognizer], hyperscan=on).work(text))
                 caught += any(not any(s.start <= start and end <= s.end for s in work) for start, end in spans)
@@ -189,7 +207,9 @@ def test_on_mixtures_of_everything_the_findings_are_the_same(gated: Engine, unga
     assert len(found) >= 20
 
 
-def test_with_one_pattern_left_out_of_the_gate_the_comparison_fails(ungated: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_one_pattern_left_out_of_the_gate_the_comparison_fails(
+    ungated: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blind = Engine(RedactionConfig(ner=False, hyperscan=False))
     email = next(i for i, g in enumerate(blind._gates._gated) if g[0].recognizer.name == "EmailRecognizer")
     monkeypatch.setattr(blind._gates.sieve, "_python", [p for p in blind._gates.sieve._python if p[0] != email])
@@ -197,7 +217,13 @@ def test_with_one_pattern_left_out_of_the_gate_the_comparison_fails(ungated: Eng
         same(blind, ungated, mixtures(60, 5))
 
 
-@given(st.lists(st.tuples(st.text(alphabet="-xX‐–−ー－ \u00a0\u200b\u3000()（）［］.[]/~", max_size=4), st.integers(0, 99_999)), min_size=1, max_size=7))
+@given(
+    st.lists(
+        st.tuples(st.text(alphabet="-xX‐–−ー－ \u00a0\u200b\u3000()（）［］.[]/~", max_size=4), st.integers(0, 99_999)),
+        min_size=1,
+        max_size=7,
+    )
+)
 @settings(max_examples=25, deadline=None)
 def test_whatever_looks_like_a_phone_number_is_found_with_and_without(
     gated: Engine, ungated: Engine, groups: list[tuple[str, int]]
@@ -211,7 +237,18 @@ def test_no_valid_number_of_presidios_regions_is_shorter_than_its_gate_says() ->
     short = 0
     for region in ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR"):
         metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-        for kind in ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan", "voicemail"):
+        for kind in (
+            "fixed_line",
+            "mobile",
+            "toll_free",
+            "premium_rate",
+            "shared_cost",
+            "personal_number",
+            "voip",
+            "pager",
+            "uan",
+            "voicemail",
+        ):
             description = getattr(metadata, kind)
             lengths = [n for n in (description.possible_length if description else ()) if 0 < n < 6]
             for size in lengths:
@@ -222,5 +259,3 @@ def test_no_valid_number_of_presidios_regions_is_shorter_than_its_gate_says() ->
                         short += bool(found)
                         assert not found or pager.search(str(number)) or six.search(str(number))
     assert short >= 30
-
-

@@ -89,13 +89,18 @@ def keeps(text: str, entity: str, start: int, end: int) -> bool:
     if not stripped or _CODE_CHARS.search(stripped) or not any(c.isalpha() for c in stripped):
         return False
     words = stripped.split()
-    if " - " in stripped or "\n-" in stripped or "\n " in stripped and entity == "PERSON":
+    if " - " in stripped or "\n-" in stripped or ("\n " in stripped and entity == "PERSON"):
         return False
     if _ACRONYM.fullmatch(stripped) and stripped not in _PLACES_BY_LETTERS and not text[:start].endswith(", "):
         return False
     if entity == "PERSON" and all(word.lower().strip(".,:;") in _BEGINNINGS for word in words):
         return False
-    if entity == "PERSON" and len(words) == 1 and regex.search(r"(?:ing|tion|ment|ness|ity|able|ize|ise|ate)$", stripped) and len(stripped) > 6:
+    if (
+        entity == "PERSON"
+        and len(words) == 1
+        and regex.search(r"(?:ing|tion|ment|ness|ity|able|ize|ise|ate)$", stripped)
+        and len(stripped) > 6
+    ):
         return False
     if entity != "PERSON" and any(word.lower().strip(".,:;'\"()") in _TRADE for word in words):
         return False
@@ -105,7 +110,11 @@ def keeps(text: str, entity: str, start: int, end: int) -> bool:
         return False
     if len(stripped) == 1 or (entity == "PERSON" and any(c.isdigit() for c in stripped)):
         return False
-    if text[end : end + 1] in ("(", "[", "_", "=", "<") or text[end : end + 2] in ("::", "->") or text[start - 1 : start] in ("_", "<", "$", "#", "\\"):
+    if (
+        text[end : end + 1] in ("(", "[", "_", "=", "<")
+        or text[end : end + 2] in ("::", "->")
+        or text[start - 1 : start] in ("_", "<", "$", "#", "\\")
+    ):
         return False
     if text[end : end + 1] == "." and text[end + 1 : end + 2].isalpha() and text[end + 1 : end + 2].islower():
         return False  # a member of an object

@@ -10,8 +10,12 @@ from pipeline.redaction.kinds.base import Kind, Shape
 
 _UP: Final = r"[A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪĮİĶĹĻĽŁŃŅŇŌŐŒŔŘŚŞŠȘŢŤȚŪŮŰŲŹŻŽ]"
 _WORD: Final = rf"{_UP}(?:[\w'’-]|\.(?=\w)){{1,30}}"
-_NAME: Final = rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin|al|el|dos|du|le)[ ]){{0,2}}{_WORD}){{0,3}}"
-_FULL: Final = rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin|al|el|dos|du|le)[ ]){{0,2}}{_WORD}){{1,3}}"
+_NAME: Final = (
+    rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin|al|el|dos|du|le)[ ]){{0,2}}{_WORD}){{0,3}}"
+)
+_FULL: Final = (
+    rf"{_WORD}(?:[ ](?:{_UP}\.?[ ]|(?:de|la|da|di|von|van|der|den|bin|al|el|dos|du|le)[ ]){{0,2}}{_WORD}){{1,3}}"
+)
 _TITLES: Final = r"Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Rev|Hon|Herr|Frau|Señora?|Sra|Monsieur|Madame|Mme|Judge|Senator|Officer|Detective|Sgt|Capt|Lt|Col"
 _NOT_A_NAME: Final = frozenset(
     "He She They We It's I You Who Someone Nobody Everybody One Both "
@@ -24,7 +28,11 @@ _NOT_A_NAME: Final = frozenset(
 
 def _is_name(text: str, start: int, end: int) -> bool:
     words = text[start:end].split()
-    return words[0] not in _NOT_A_NAME and not text[start:end].isupper() and text[end : end + 1] not in ("(", "[", "_", "=")
+    return (
+        words[0] not in _NOT_A_NAME
+        and not text[start:end].isupper()
+        and text[end : end + 1] not in ("(", "[", "_", "=")
+    )
 
 
 def people() -> Any:

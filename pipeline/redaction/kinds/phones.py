@@ -29,12 +29,8 @@ _WORDS: Final = (
     r"teléfono|telefon|handy|(?:my|your|his|her|their|our) number|new number"
 )
 _WORDS_AFTER: Final = r"office|fax|mobile|cell|desk|home|work|landline|phone"
-_SAID: Final = (
-    rf"(?<![A-Za-z])(?:{_WORDS})(?![A-Za-z])[^\n\d]{{0,24}}?(?:\n[ \t]*)?(?P<v>[+(]?\d(?:[-. ()/]{{0,3}}\d){{6,15}})(?![\d.]?\d)"
-)
-_NAMED: Final = (
-    rf"(?<![\w.,/+-])(?P<v>[+(]{{0,2}}\d(?:[-. ()/]{{0,3}}\d){{6,15}})(?:[ ]?x\d{{1,6}})?[ ]?[-(]?[ ]?(?:{_WORDS_AFTER})(?![A-Za-z])"
-)
+_SAID: Final = rf"(?<![A-Za-z])(?:{_WORDS})(?![A-Za-z])[^\n\d]{{0,24}}?(?:\n[ \t]*)?(?P<v>[+(]?\d(?:[-. ()/]{{0,3}}\d){{6,15}})(?![\d.]?\d)"
+_NAMED: Final = rf"(?<![\w.,/+-])(?P<v>[+(]{{0,2}}\d(?:[-. ()/]{{0,3}}\d){{6,15}})(?:[ ]?x\d{{1,6}})?[ ]?[-(]?[ ]?(?:{_WORDS_AFTER})(?![A-Za-z])"
 _CUE: Final = regex.compile(rf"(?<![A-Za-z])(?:{_WORDS})(?![A-Za-z])", regex.IGNORECASE)
 _IS_DATE: Final = regex.compile(
     r"\(?(?:(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|(?:0?[1-9]|[12]\d|3[01])[-./](?:0?[1-9]|[12]\d|3[01])[-./](?:(?:19|20)\d\d|\d\d(?![-. ]\d\d(?:$|\D))))"
@@ -76,7 +72,10 @@ def _looks_like_another(text: str, start: int, end: int) -> bool:
     if _NOT_BEFORE.search(before) and not before.endswith((": ", ":", "=", "/", "#")) and not value.startswith("+"):
         return True
     # Decimals and thousands, versions, ranges.
-    return regex.fullmatch(r"\d{1,3}(?:[., ]000)+|\d+\.\d+|(?!0\d(?:\.\d\d){4}$)\d{1,4}(?:\.\d{1,4}){4,}", value) is not None
+    return (
+        regex.fullmatch(r"\d{1,3}(?:[., ]000)+|\d+\.\d+|(?!0\d(?:\.\d\d){4}$)\d{1,4}(?:\.\d{1,4}){4,}", value)
+        is not None
+    )
 
 
 def _planned(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -93,7 +92,7 @@ def _planned(text: str, start: int, end: int) -> list[tuple[int, int]]:
                 return []
         elif not (value.startswith(("0", "(")) or _AMERICAN.fullmatch(value)):
             return []
-        if len(groups) > 6 or max(map(len, groups)) > 8 and len(groups) > 1:
+        if len(groups) > 6 or (max(map(len, groups)) > 8 and len(groups) > 1):
             return []
     found: list[tuple[int, int]] = []
     for region in REGIONS:

@@ -68,11 +68,11 @@ def streets() -> Any:
         Shape("kind of street first", rf"(?<!\w)(?:\d{{1,5}},?{_LINE})?(?:{_STREET_BEGIN}){_LINE}(?:{_CAP}[ ,]{{1,2}}){{1,5}}?(?:n[º°o]\.?{_LINE})?\d{{1,5}}[A-Za-z]?\b{_TAIL}", 0.65),
         Shape("box", r"\bP\.?[ ]?O\.?[ ]?Box[ ]?#?\d{1,6}\b|\b(?:PSC|CMR|Unit)[ ]\d{1,5},?[ ]Box[ ]\d{1,5}\b|\b(?:USNS|USS|USCGC|USNV)[ ][A-Z][a-z]+\s+(?:FPO|APO|DPO)\b", 0.8, None, regex.MULTILINE),
         Shape("military", r"\b(?:APO|FPO|DPO)[ ,]{1,2}(?:AA|AE|AP)[ ]\d{5}\b", 0.8),
-        Shape("flat", rf"\b(?:Apartment|Apt|Suite|Ste|Flat)\.?[ ]#?\d+[A-Za-z]?\b", 0.6),
+        Shape("flat", r"\b(?:Apartment|Apt|Suite|Ste|Flat)\.?[ ]#?\d+[A-Za-z]?\b", 0.6),
         Shape("behind a word", rf"\b(?i:address(?:\s+is)?|lives? (?:at|on|in)|living at|ship(?:ped|ping)? to|deliver(?:ed|y)? to|mail(?:ed)? to|located at|residing at|home address|meet(?:ing)? at|sent to)[ :]{{1,3}}(?:\n{_LINE}*)?(?P<v>\d{{1,6}}[A-Za-z]?,?{_LINE}[^\s,]{{1,24}}(?:{_LINE}[^\s,]{{1,24}}){{0,5}}{_TAIL})", 0.6),
         Shape("number, words, number", rf"(?<![\w.,/:-])\d{{1,5}}{_LINE}(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{2,30}}{_LINE}){{1,4}}\d{{1,5}}{_TAIL}(?=[ ]*(?:\n|$|,|\.))", 0.5, _is_no_sentence),
         Shape("number, words, flat", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[^\s\d,;:!?(){{}}]{{1,30}}{_LINE}){{1,6}}?(?:\d{{1,5}}[.,]?{_LINE})?[,]?(?:\s{{1,3}})?(?:Apt|Suite|Ste|Flat|Apartment|Unit)\.?[ ]\d+", 0.65, None, regex.MULTILINE | regex.IGNORECASE),
-        Shape("behind the word address", rf"\baddress(?:es)?(?: (?:is|to|with|at))?[:]?[ \n]{{1,6}}(?P<v>\d{{1,6}}[A-Za-z]?[ ][^\s,;:!?(){{}}]{{1,30}}(?:[ ][^\s,;:!?(){{}}]{{1,30}}){{0,5}}[ ]?(?:\n[ ,]*[^\n]{{1,30}}){{0,2}}?(?:\n?[ ,]*[A-Z0-9]{{2,3}}[ \n]+\d{{4,6}}|(?=[.,?!\n]|$)))", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
+        Shape("behind the word address", r"\baddress(?:es)?(?: (?:is|to|with|at))?[:]?[ \n]{1,6}(?P<v>\d{1,6}[A-Za-z]?[ ][^\s,;:!?(){}]{1,30}(?:[ ][^\s,;:!?(){}]{1,30}){0,5}[ ]?(?:\n[ ,]*[^\n]{1,30}){0,2}?(?:\n?[ ,]*[A-Z0-9]{2,3}[ \n]+\d{4,6}|(?=[.,?!\n]|$)))", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
         Shape("number and street, any case", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[a-z][\w'’-]{{2,30}}{_LINE}){{1,3}}(?:street|avenue|road|boulevard|blvd|lane|drive|court|square|terrace|highway|parkway)(?:{_LINE}\d{{1,5}})?\b", 0.55),
         Shape("street of a house", rf"(?<!\w)(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{1,30}}{_LINE}){{1,3}}(?:u|ul|utca|str|st)\.{_LINE}\d{{1,5}}\.?", 0.55),
         Shape("town, state and code", rf"(?:[A-Z][a-zA-Z.'-]{{1,30}}{_LINE}?){{1,3}},{_LINE}?(?:{STATES}|{_STATE_NAMES}){_LINE}\d{{5}}(?:-\d{{4}})?\b", 0.7),
@@ -102,7 +102,9 @@ def _is_a_street(text: str, start: int, end: int) -> bool:
     """Not `2 Pi Way`-like parts of formulas, and not `5 Things You ... Run`."""
     value = text[start:end]
     words = regex.findall(r"[^\W\d_]+", value)
-    return len(words) >= 2 and not regex.search(r"\b(?:The|And|You|How|What|Ways?|Steps?|Things)\b(?! (?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane))", value)
+    return len(words) >= 2 and not regex.search(
+        r"\b(?:The|And|You|How|What|Ways?|Steps?|Things)\b(?! (?:Street|St|Avenue|Ave|Road|Rd|Drive|Lane))", value
+    )
 
 
 def _is_no_sentence(text: str, start: int, end: int) -> bool:

@@ -62,9 +62,7 @@ class Domains(UrlRecognizer):  # type: ignore[misc]
         """Whether a match ends where a name ends: the `.re` of `soup.replace(` is no country."""
         return "://" in text[start:end] or not _GOES_ON.match(text[end : end + 2])
 
-    def analyze(
-        self, text: str, entities: Any, nlp_artifacts: Any = None, regex_flags: int | None = None
-    ) -> list[Any]:
+    def analyze(self, text: str, entities: Any, nlp_artifacts: Any = None, regex_flags: int | None = None) -> list[Any]:
         """Presidio's findings that are accepted."""
         found = super().analyze(text, entities, nlp_artifacts, regex_flags)
         return [r for r in found if self.accepts(text, r.start, r.end)]
@@ -150,7 +148,7 @@ def numbers_with_a_word() -> list[Any]:
 def _is_no_other_number(text: str, start: int, end: int) -> bool:
     """Groups of 3, 2 and 4 digits that are no date, no part of a longer row, and not all zero somewhere."""
     area, group, serial = text[start : start + 3], text[start + 4 : start + 6], text[end - 4 : end]
-    if "000" in (area, serial[:3]) and "0000" in (serial,) or group == "00":
+    if ("000" in (area, serial[:3]) and "0000" in (serial,)) or group == "00":
         return False
     return text[start + 3] != "." or (start > 0 and text[start - 1].isspace())
 

@@ -30,7 +30,7 @@ _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
                           r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
     "AWS_BEDROCK_KEY": (r"ABSK[A-Za-z0-9+/]{40,}={0,2}", r"bedrock-api-key-[A-Za-z0-9+/=_-]{20,}"),
     "GOOGLE_API_KEY": (rf"AIza{_T}{{35,}}", rf"AQ\.Ab{_T}{{30,}}"),
-    "GOOGLE_OAUTH": (rf"ya29\.[A-Za-z0-9._-]{{20,}}", rf"GOCSPX-{_T}{{20,}}", rf"1//0{_T}{{30,}}"),
+    "GOOGLE_OAUTH": (r"ya29\.[A-Za-z0-9._-]{20,}", rf"GOCSPX-{_T}{{20,}}", rf"1//0{_T}{{30,}}"),
     "GITHUB_TOKEN": (r"gh[pousr]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{22,}"),
     "GITLAB_TOKEN": (r"gl(?:pat|dt|rt|rtr|cbt|ptt|ft|imt|agent|soat|ffct|oas|wt)-[A-Za-z0-9_.-]{20,}",
                      r"GR1348941[A-Za-z0-9_-]{20,}"),
@@ -59,7 +59,7 @@ _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
     "PINECONE_KEY": (r"pcsk_[A-Za-z0-9_]{40,}",),
     "TAVILY_KEY": (rf"tvly-(?:dev-|prod-)?{_T}{{24,}}",),
     "DIGITALOCEAN_TOKEN": (r"do[oprt]_v1_[0-9a-f]{64}",),
-    "HEROKU_KEY": (rf"HRKU-(?:[A-Za-z0-9_-]{{36,}})",),
+    "HEROKU_KEY": (r"HRKU-(?:[A-Za-z0-9_-]{36,})",),
     "DATABRICKS_TOKEN": (r"dapi[0-9a-f]{32}(?:-\d+)?(?![A-Za-z0-9])",),
     "VAULT_TOKEN": (rf"hv[sbr]\.{_T}{{20,}}",),
     "TERRAFORM_TOKEN": (rf"[A-Za-z0-9]{{14}}\.atlasv1\.{_T}{{40,}}",),
@@ -173,7 +173,11 @@ def _is_said_secret(text: str, start: int, end: int) -> bool:
 def _is_password_in_address(text: str, start: int, end: int) -> bool:
     """Whether `scheme://user:password@host` holds a password that is one."""
     password = text[start:end].split("://", 1)[1].rsplit("@", 1)[0].partition(":")[2]
-    return bool(password) and regex.fullmatch(r"[<\[{$%].*|\*+|x+|X+|\.+|(?i:password|pass|pwd|passwd|secret|your\S*|token)", password) is None
+    return (
+        bool(password)
+        and regex.fullmatch(r"[<\[{$%].*|\*+|x+|X+|\.+|(?i:password|pass|pwd|passwd|secret|your\S*|token)", password)
+        is None
+    )
 
 
 def secrets() -> list[Any]:

@@ -151,7 +151,8 @@ class Engine:
             loud = [
                 i
                 for i, text in enumerate(texts)
-                if len(text) > self._config.chunk_chars or not self._gates.sieve.is_silent(text)
+                if len(text) > min(self._config.chunk_chars, self._config.max_chars)
+                or not self._gates.sieve.is_silent(text)
             ]
             if len(loud) < len(texts):
                 answers: list[Answer] = [[] for _ in texts]

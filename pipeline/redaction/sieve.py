@@ -6,6 +6,7 @@ handed over as bytes. Its answer may name too much, never too little.
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 from collections.abc import Sequence
@@ -19,11 +20,9 @@ from pipeline.redaction.errors import EngineError
 from pipeline.redaction.fold import telling
 
 try:
-    import hyperscan as _hyperscan
+    hyperscan: Any = importlib.import_module("hyperscan")
 except ImportError:  # no wheel for this platform
-    _hyperscan = None
-
-hyperscan: Any = _hyperscan
+    hyperscan = None
 
 HAS_HYPERSCAN: Final = hyperscan is not None
 

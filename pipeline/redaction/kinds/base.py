@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import regex
-from presidio_analyzer import EntityRecognizer, RecognizerResult
+from presidio_analyzer import AnalysisExplanation, EntityRecognizer, RecognizerResult
 
 Check = Callable[[str, int, int], bool]
 """(text, start, end) of the value to whether it is one."""
@@ -96,7 +96,7 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
             low, high = low + start, high + start
             if low < high and (shape.check is None or shape.check(text, low, high)):
                 spans = ((low, high),) if shape.inside is None else shape.inside(text, low, high)
-                results += [self.result(entity, *span, shape.score, shape.name) for span in spans]
+                results += [self.result(entity, a, b, shape.score, shape.name) for a, b in spans]
         return results
 
     def result(self, entity: str, start: int, end: int, score: float, why: str) -> Any:
@@ -106,6 +106,7 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
             start=start,
             end=end,
             score=score,
+            analysis_explanation=AnalysisExplanation(recognizer=self.name, original_score=score, pattern_name=why),
             recognition_metadata={
                 PATTERN: why,
                 RecognizerResult.RECOGNIZER_NAME_KEY: self.name,

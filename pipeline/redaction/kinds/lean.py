@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import regex
-from presidio_analyzer import RecognizerResult
+from presidio_analyzer import AnalysisExplanation, RecognizerResult
 
 from pipeline.redaction.kinds import base
 
@@ -41,6 +41,7 @@ def search(recognizer: Any, number: int, text: str, start: int, end: int) -> lis
                     start=start + match.start(),
                     end=start + match.end(),
                     score=score,
+                    analysis_explanation=AnalysisExplanation(recognizer=recognizer.name, original_score=score),
                     recognition_metadata={
                         base.PATTERN: pattern.name,
                         RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,

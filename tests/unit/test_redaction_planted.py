@@ -62,7 +62,7 @@ def test_there_are_more_than_twenty_five_kinds_of_secrets() -> None:
 ESCAPES = Path(__file__).parent / "escapes.txt"
 
 
-@pytest.mark.parametrize("line", [l for l in ESCAPES.read_text().splitlines() if l and not l.startswith("#")])
+@pytest.mark.parametrize("line", [one for one in ESCAPES.read_text().splitlines() if one and not one.startswith("#")])
 def test_what_once_came_through_does_not_again(engine: Engine, line: str) -> None:
     value, _, text = line.encode().decode("unicode_escape").partition(" | ")
     (findings,) = engine.find([text])

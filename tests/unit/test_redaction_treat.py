@@ -131,7 +131,7 @@ def test_json_in_a_string_is_walked_as_data_and_put_together_as_it_was_written()
         texts = Texts()
         template = texts.collect([{"role": "tool", "content": text}])
         assert {"ssn: 123456789", "full Name: John Smith", "jane@example.com", "4111111111111111"} <= set(texts.found)
-        assert not any("hunter2" in t or "4711" == t for t in texts.found)
+        assert not any("hunter2" in t or t == "4711" for t in texts.found)
         counts: Counter[str] = Counter()
         back = json.loads(fill(template, texts.found, counts)[0]["content"])
         assert counts == {"SECRET": 3}

@@ -1,42 +1,54 @@
-"""Anomalies, closed windows and late events into ClickHouse, beside `act`'s own work: no alarm waits for a database.
+"""Anomalies, windows, late events and controls into ClickHouse, beside `act`'s own work: no alarm waits for a database.
 
 Reads with a plain consumer and commits after the insert; a repeated insert is the same rows again, which the tables'
 engine makes one. For that every revision must get the same life: it is that of the policy in force when the window
-began, the anomaly was opened or the late event was received, never of one in force when it is archived.
+began, the anomaly was opened, the late event was received or the control was set, never of one in force when it is
+archived.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException
 
 from pipeline import metrics
-from pipeline.control.policy import Policies
+from pipeline.control.policy import Class, Policies
 from pipeline.errors import RetryableError
 from pipeline.settings import Settings
 from pipeline.storage.client import Client, connect
 from schemas.anomaly import Anomaly
+from schemas.control import Control
 from schemas.window import Late, Windows
 
 MOST: Final = 2_000
 _encode = msgspec.json.Encoder().encode
 _anomaly = msgspec.json.Decoder(Anomaly).decode
 _windows = msgspec.json.Decoder(Windows | Late).decode
+_control = msgspec.json.Decoder(Control).decode
 
 
-Life = Callable[[str, int], int]  # (tenant, milliseconds since 1970) to days
+Life = Callable[[Class, str, int], int]  # (class, tenant, milliseconds since 1970) to days
+
+
+class Archived(NamedTuple):
+    """A record to be archived: logical topic, value, offset, and when the broker took it (ms since 1970)."""
+
+    topic: str
+    value: bytes
+    offset: int = 0
+    at_ms: int = 0
 
 
 def life_of(policies: Policies) -> Life:
-    """How long findings are kept, by the policy in force at their time."""
-    return lambda tenant, at_ms: policies.at(at_ms)[1].days("anomalies", tenant)
+    """How long a class is kept, by the policy in force at a time."""
+    return lambda name, tenant, at_ms: policies.at(at_ms)[1].days(name, tenant)
 
 
 class Archive:
-    """One reader of `anomalies` and `windows`. Blocking; memory: 2,000 records at a time.
+    """One reader of `anomalies`, `windows` and `controls`. Blocking; memory: 2,000 records at a time.
 
     Args:
         settings: Which Kafka, which ClickHouse.
@@ -55,7 +67,7 @@ class Archive:
         self._policies = policies
         self._is_erased = is_erased
         self._client: Client | None = None
-        self._names = {settings.topic(name): name for name in ("anomalies", "windows")}
+        self._names = {settings.topic(name): name for name in ("anomalies", "windows", "controls")}
         self._consumer = Consumer(
             settings.librdkafka(
                 **{
@@ -83,7 +95,11 @@ class Archive:
             except KafkaException as error:
                 raise RetryableError(f"anomalies and windows cannot be read: {error}") from error
             found = rows_of(
-                [(self._names[m.topic() or ""], m.value() or b"") for m in messages if m.error() is None],
+                [
+                    Archived(self._names[m.topic() or ""], m.value() or b"", m.offset() or 0, m.timestamp()[1])
+                    for m in messages
+                    if m.error() is None
+                ],
                 life_of(policies),
             )
             self._waiting = {table: kept for table, rows in found.items() if (kept := self._allowed(rows))}
@@ -114,15 +130,18 @@ class Archive:
             self._client.close()
 
 
-def rows_of(records: Sequence[tuple[str, bytes]], life: Life) -> dict[str, list[dict[str, Any]]]:
-    """Rows by table, of (logical topic, value) records; what is none of ours is left out and counted."""
+def rows_of(records: Sequence[Archived], life: Life) -> dict[str, list[dict[str, Any]]]:
+    """Rows by table; what is none of ours is left out and counted."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for topic, value in records:
+    for one in records:
         try:
-            if topic == "anomalies":
-                found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(value), life))
+            if one.topic == "anomalies":
+                found.setdefault("anomalies", []).append(_anomaly_row(_anomaly(one.value), life))
                 continue
-            record = _windows(value)
+            if one.topic == "controls":
+                found.setdefault("controls_log", []).append(_control_row(one, _control(one.value), life))
+                continue
+            record = _windows(one.value)
             if isinstance(record, Late):
                 found.setdefault("late_events", []).append(_late_row(record, life))
             else:
@@ -155,7 +174,23 @@ def _anomaly_row(one: Anomaly, life: Life) -> dict[str, Any]:
         "opened_at": _time(one.opened_at),
         "detected_at": _time(one.detected_at),
         "record": _encode(one).decode(),
-        "retention_days": life(one.subject.get("tenant", ""), one.opened_at),
+        "retention_days": life("anomalies", one.subject.get("tenant", ""), one.opened_at),
+    }
+
+
+def _control_row(at: Archived, one: Control, life: Life) -> dict[str, Any]:
+    tenant = one.selector.get("tenant", "")
+    return {
+        "tenant": tenant,
+        "kind": one.kind,
+        "selector": one.selector,
+        "owner": one.owner,
+        "version": one.version,
+        "cause": one.cause or "",
+        "appended_at": _time(at.at_ms),
+        "offset": at.offset,
+        "body": _encode(one.body).decode(),
+        "retention_days": life("controls", tenant, at.at_ms),
     }
 
 
@@ -169,7 +204,7 @@ def _late_row(one: Late, life: Life) -> dict[str, Any]:
         "received_at": _time(one.received_at),
         "late_by_ms": one.late_by_ms,
         "stage": "meter",
-        "retention_days": life(one.tenant, one.received_at),
+        "retention_days": life("anomalies", one.tenant, one.received_at),
     }
 
 
@@ -197,7 +232,7 @@ def _window_rows(closed: Windows, life: Life) -> list[dict[str, Any]]:
             "ttft_p95_ms": one.ttft_ms.p95,
             "ttft_p99_ms": one.ttft_ms.p99,
             "record": _encode(one).decode(),
-            "retention_days": life(closed.tenant, one.start),
+            "retention_days": life("anomalies", closed.tenant, one.start),
         }
         for one in closed.windows
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Holds = Literal["calls", "records", "text", "findings", "costs", "held", "proof", "reads", "machinery"]
+Holds = Literal["calls", "records", "text", "findings", "controls", "costs", "held", "proof", "reads", "machinery"]
 
 # What the kinds of content are, in the words of `access show`.
 CONTENT: Final[dict[Holds, str]] = {
@@ -17,6 +17,7 @@ CONTENT: Final[dict[Holds, str]] = {
     "records": "other records without text: evaluations, feedback, heartbeats, dead letters",
     "text": "the redacted text of calls",
     "findings": "closed windows, anomalies and late events",
+    "controls": "switches, budgets, policies, holds: who set what, when and why",
     "costs": "sums of cost and tokens",
     "held": "what a legal hold keeps beyond its life",
     "proof": "what shows that nothing was changed: ledger, migrations, erasures",
@@ -56,6 +57,7 @@ TABLES: Final = (
     Table("windows", "findings", is_by_tenant=True),
     Table("anomalies", "findings", is_by_tenant=True),
     Table("late_events", "findings", is_by_tenant=True),
+    Table("controls_log", "controls"),
     Table("held_calls", "held"),
     Table("held_call_content", "text"),
     Table("held_evaluations", "held"),
@@ -65,6 +67,7 @@ TABLES: Final = (
     Table("held_windows", "held"),
     Table("held_anomalies", "held"),
     Table("held_late_events", "held"),
+    Table("held_controls_log", "held"),
     Table("held_replays", "held"),
     Table("held_repricings", "held"),
     Table("ledger", "proof"),
@@ -114,7 +117,7 @@ class Role:
 
 
 _CHAINED: Final = tuple(table.name for table in TABLES if table.is_chained)
-_WITHOUT_TEXT: Final[tuple[Holds, ...]] = ("calls", "records", "findings", "costs", "held", "proof", "reads")
+_WITHOUT_TEXT: Final = tuple(holds for holds in CONTENT if holds not in ("text", "machinery"))
 # Tables of our own only: no engine that reads files or addresses.
 _ENGINES: Final = (
     "MergeTree",
@@ -151,11 +154,13 @@ OWNER: Final = "pipeline"
 ROLES: Final = (
     Role(OWNER, "makes and changes tables, and runs the commands of operators", further=_OWNER),
     Role("ingest", "is the stage sink", inserts=_CHAINED, counts=_CHAINED, further=_WHOSE),
-    Role("archive", "is the stage act", inserts=("windows", "anomalies", "late_events"), further=_WHOSE),
+    Role(
+        "archive", "is the stage act", inserts=("windows", "anomalies", "late_events", "controls_log"), further=_WHOSE
+    ),
     Role("custodian", "is the process keep: expiry, erasure, legal holds", further=_CUSTODIAN),
     Role("auditor", "checks the records", reads=_WITHOUT_TEXT, is_reader=True),
     Role("investigator", "looks into a case", reads=(*_WITHOUT_TEXT, "text"), says_why=True, is_reader=True),
-    Role("oncall", "looks after alarms", reads=("calls", "records", "findings", "costs"), is_reader=True),
+    Role("oncall", "looks after alarms", reads=("calls", "records", "findings", "controls", "costs"), is_reader=True),
     Role("finops", "looks after money", reads=("calls", "costs"), is_reader=True),
 )
 USERS: Final = tuple(role.name for role in ROLES)

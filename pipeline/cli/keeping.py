@@ -109,8 +109,8 @@ def look(settings: Settings, *, grace_ms: int, now_ms: int | None = None) -> tup
         client.close()
 
 
-def held(settings: Settings) -> tuple[list[Held], bool]:
-    """Every stored partition, what goes first first; and whether there is a copy of controls.
+def held(settings: Settings) -> list[Held]:
+    """Every stored partition, what goes first first.
 
     Raises:
         ClickHouseError: The server does not answer.
@@ -122,10 +122,9 @@ def held(settings: Settings) -> tuple[list[Held], bool]:
     client = connect(settings, purpose="retention")
     try:
         found = cells(client)
-        has_log = client.command(f"EXISTS TABLE {client.database}.controls_log") == "1"
     finally:
         client.close()
-    return sorted((Held(cell, rows, ends_at_ms(cell)) for cell, rows in found.items()), key=_order), has_log
+    return sorted((Held(cell, rows, ends_at_ms(cell)) for cell, rows in found.items()), key=_order)
 
 
 def policies_of(settings: Settings) -> Policies:

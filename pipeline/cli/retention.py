@@ -52,8 +52,8 @@ def show(data: DataOption = None, as_json: JsonOption = False) -> None:
     settings = settings_for(data)
     policies, now_ms = policies_of(settings), time.time_ns() // 1_000_000
     version, policy = policies.at(now_ms)
-    found, has_controls_log = held(settings)
-    said = [f"Policy version {version} is in force.", *sentences(policy, sights(), has_controls_log=has_controls_log)]
+    found = held(settings)
+    said = [f"Policy version {version} is in force.", *sentences(policy, sights())]
     latest = policies.latest()
     if latest is not None and latest[0] != version:
         said.append(f"Version {latest[0]} takes effect within 30 s.")

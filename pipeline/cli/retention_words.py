@@ -26,15 +26,9 @@ _MODES: Final = {
 }
 
 
-def sentences(policy: Policy, seen: Mapping[Class, Sight], *, has_controls_log: bool = False) -> Iterator[str]:
+def sentences(policy: Policy, seen: Mapping[Class, Sight]) -> Iterator[str]:
     """What holds for all, class by class, then what differs by tenant and by environment."""
     for name in CLASSES:
-        if name == "controls" and not has_controls_log:
-            yield (
-                "Switches, budgets, policies and holds are kept for ever on the topic of controls, "
-                f"{policy.purpose(name, '')}. There is no copy of them that could expire."
-            )
-            continue
         days, mode = policy.days(name, ""), policy.life("", None)[2]
         if name == "text" and mode == "hash":
             said = f"Of text only length and keyed hash are kept, {_days(days)}"
@@ -43,8 +37,7 @@ def sentences(policy: Policy, seen: Mapping[Class, Sight], *, has_controls_log: 
             continue
         else:
             said = f"{_WHAT[name]} {'is' if name in ('text', 'controls') else 'are'} kept {_days(days)}"
-        who = f" {seen[name]}" if name in seen else ""
-        yield f"{said}, {policy.purpose(name, '')}.{who}"
+        yield f"{said}, {policy.purpose(name, '')}. {seen[name]}"
     yield from _differences("Tenant", policy.tenant)
     yield from _differences("Environment", policy.environment)
     if policy.tenant and policy.environment:

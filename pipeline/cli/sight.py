@@ -9,8 +9,13 @@ from typing import Final
 from infra.access.matrix import ROLES, TENANT_READS, Holds
 from pipeline.control.policy import Class
 
-# What the table of grants calls the content of each class; controls stand on Kafka only.
-_CONTENT: Final[Mapping[Class, Holds]] = {"text": "text", "metadata": "calls", "anomalies": "findings"}
+# What the table of grants calls the content of each class.
+_CONTENT: Final[Mapping[Class, Holds]] = {
+    "text": "text",
+    "metadata": "calls",
+    "anomalies": "findings",
+    "controls": "controls",
+}
 _ALL: Final = "{database}.*"
 
 
@@ -39,7 +44,7 @@ class Sight:
 
 
 def sights() -> dict[Class, Sight]:
-    """Who sees each class that stands in ClickHouse."""
+    """Who sees each class."""
     machines = tuple(role.name for role in ROLES if any("SELECT" in grant and _ALL in grant for grant in role.further))
     found = {}
     for name, content in _CONTENT.items():

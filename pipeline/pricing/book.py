@@ -23,7 +23,8 @@ from schemas.event import Usage
 from schemas.fact import CostSource
 
 NANO: Final = 1_000_000_000
-HOUR_MS: Final = 3_600_000
+# Prices by the time of day change on these boundaries only (a test holds the book to it): rates are kept for as long.
+QUARTER_MS: Final = 900_000
 FEMTO_PER_NANO: Final = 10**6
 TOKEN_PRICES: Final = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 # A price for each request needs no count in the usage; prices of all other things that an event does not count (images,
@@ -55,8 +56,8 @@ class _Listing:
 class PriceBook:
     """Prices of all models the book knows, at a moment.
 
-    Memory: 8,192 resolved models and 8,192 hourly rates at the most, and the package's own look-up caches, which are
-    emptied whenever ours turned over once (made-up model names must not fill the memory).
+    Memory: 8,192 resolved models and their rates of 8,192 quarters of an hour at the most, and the package's own
+    look-up caches, which are emptied whenever ours turned over once (made-up model names must not fill the memory).
 
     Args:
         overrides: Prices that come before the book's.
@@ -110,9 +111,9 @@ class PriceBook:
             listing = self._resolve(provider, name)
             if listing is None:
                 continue
-            hour = at_ms // HOUR_MS
-            rates = self._rates(provider, name, hour)
-            return _multiply(rates, usage) if rates is not None else _ask_package(listing, usage, hour)
+            quarter = at_ms // QUARTER_MS
+            rates = self._rates(provider, name, quarter)
+            return _multiply(rates, usage) if rates is not None else _ask_package(listing, usage, quarter)
         return None
 
     def _look_up(self, provider: str | None, name: str) -> _Listing | None:
@@ -140,10 +141,10 @@ class PriceBook:
             return _Listing(found_provider, found)
         return None
 
-    def _linear(self, provider: str | None, name: str, hour: int) -> Rates | None:
+    def _linear(self, provider: str | None, name: str, quarter: int) -> Rates | None:
         listing = self._resolve(provider, name)
         assert listing is not None
-        every = {key: value for key, value in vars(_prices_at(listing, hour)).items() if value is not None}
+        every = {key: value for key, value in vars(_prices_at(listing, quarter)).items() if value is not None}
         prices: dict[str, Any] = {key: every[key] for key in TOKEN_PRICES if key in every}
         if PER_REQUEST in every or not all(isinstance(value, Decimal) for value in prices.values()):
             return None
@@ -165,8 +166,8 @@ def _knows(provider: str) -> bool:
     return True
 
 
-def _prices_at(listing: _Listing, hour: int) -> object:
-    return listing.model.get_prices(datetime.fromtimestamp(hour * HOUR_MS / 1000, UTC))
+def _prices_at(listing: _Listing, quarter: int) -> object:
+    return listing.model.get_prices(datetime.fromtimestamp(quarter * QUARTER_MS / 1000, UTC))
 
 
 def _split(usage: Usage) -> tuple[int, int, int, int]:
@@ -186,7 +187,7 @@ def _half_even(value: int, unit: int) -> int:
     return whole + (1 if 2 * rest > unit or (2 * rest == unit and whole % 2) else 0)
 
 
-def _ask_package(listing: _Listing, usage: Usage, hour: int) -> int | None:
+def _ask_package(listing: _Listing, usage: Usage, quarter: int) -> int | None:
     plain, cached, written, output = _split(usage)
     counts = {
         "input_tokens": plain + cached + written,
@@ -198,7 +199,7 @@ def _ask_package(listing: _Listing, usage: Usage, hour: int) -> int | None:
         total = listing.model.calc_price(
             BookUsage(**counts),
             listing.provider,
-            genai_request_timestamp=datetime.fromtimestamp(hour * HOUR_MS / 1000, UTC),
+            genai_request_timestamp=datetime.fromtimestamp(quarter * QUARTER_MS / 1000, UTC),
         ).total_price
     except (ValueError, LookupError, ArithmeticError):
         return None

@@ -18,8 +18,8 @@ from pipeline.storage.client import Client
 from schemas.ledger import Cell
 
 PREFIX: Final = "held_"
-# Tables that are no part of the chain: they can be computed again, and their end needs no record.
-UNCHAINED: Final = ("windows", "anomalies", "late_events")
+# Tables that are no part of the chain: they can be made again from the logs, and their end needs no record.
+UNCHAINED: Final = ("windows", "anomalies", "late_events", "controls_log")
 POSITION: Final = ("epoch", "partition", "offset")
 # What makes a row the same row, and the time that its week is of.
 IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
@@ -27,11 +27,13 @@ IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "repricings": (*POSITION, "repricing"),
     "windows": ("tenant", "window_ms", "dimension", "subject_key", "start", "revision"),
     "anomalies": ("tenant", "rule", "id", "revision"),
+    "controls_log": ("kind", "appended_at", "offset"),
 }
 TIME: Final[Mapping[str, str]] = {
     **dict.fromkeys((*CHAINED, "late_events"), "received_at"),
     "windows": "start",
     "anomalies": "opened_at",
+    "controls_log": "appended_at",
 }
 # Where a row says whose it is. Other chained rows are asked by the position of such a row.
 _WHO: Final[Mapping[str, tuple[str, str]]] = {

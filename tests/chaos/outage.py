@@ -26,8 +26,10 @@ from tests.chaos.judge import judge
 from tests.chaos.player import Player
 
 # What a sink reads ahead (20,000 records a partition) fills up first; in the last third nothing may grow any more than
-# allocators do.
+# allocators do. Stages that fold hold runs and keys, whose number grows with the traffic, outage or not, up to bounds
+# of their own (`bench meter`): they are reported and not judged.
 GROWTH_BYTES = 8 << 20
+FOLDS = ("guard", "meter", "judge")
 
 
 def run(folder: Path, *, minutes: float, rate: float, stall_s: float, say: Callable[[str], None]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def run(folder: Path, *, minutes: float, rate: float, stall_s: float, say: Calla
     problems = [*played.problems, *(one.problem for one in played.outcomes if one.problem), *judgement.problems]
     for what, workers in memory.items():
         for name, (_, before, last) in workers.items():
-            if (last - before) * 1e6 > GROWTH_BYTES:
+            if (last - before) * 1e6 > GROWTH_BYTES and not name.startswith(FOLDS):
                 problems.append(f"{what}: {name} grew from {before} to {last} MB in the last third")
     return {
         "events": count,

@@ -77,8 +77,8 @@ class Sender(threading.Thread):
 
     def _rate(self, size: int) -> float:
         """Events a second now: so that they last as long as the faults, and none once enough wait."""
-        if self._steady is not None:
-            return self._steady
+        if self._steady is not None and self.faults_left:
+            return self._steady  # whatever waits: a steady application does not know of faults
         if self.sent - self._house.watch.done(self._house.raw_epoch) > BACKLOG:
             return 0.0
         if not self.faults_left:

@@ -104,5 +104,7 @@ def test_a_script_with_the_shim_alone_is_seen_by_operator_and_auditor(installati
     )
     row = wait_for("the record to be a row", lambda: auditor.query(question).result_rows, 60, 0.5)[0]
     assert row[0] == "acme" and len(row[1]) == 10 and row[2]
+    set_by = "SELECT kind, version, owner, length(body) > 2 FROM controls_log WHERE kind = 'policy'"
+    assert wait_for("the policy in the log of controls", lambda: auditor.query(set_by).result_rows, 30, 0.5)
     with pytest.raises(DatabaseError, match=r"privileges|ACCESS_DENIED"):
         auditor.query("SELECT input FROM call_content LIMIT 1")

@@ -37,7 +37,7 @@ def emit(run, folder, tenant, *more):
 def text(installation, run, tmp_path):
     """A call with text is stored; the cell of its text."""
     emit(run, tmp_path, "retention-test")
-    found, _ = keeping.held(installation.settings)
+    found = keeping.held(installation.settings)
     return next(each for each in found if each.cell.table == "call_content")
 
 
@@ -56,7 +56,7 @@ def policy(installation):
 
 
 def stored(settings):
-    return {each.cell: each.rows for each in keeping.held(settings)[0]}
+    return {each.cell: each.rows for each in keeping.held(settings)}
 
 
 def test_the_policy_is_told_in_sentences_with_the_end_of_every_week(run, text):

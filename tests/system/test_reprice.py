@@ -176,7 +176,7 @@ def test_what_a_run_left_open_is_settled_by_the_next_one(installation, run, ask,
 
 def test_repricings_end_with_the_calls_they_are_about(installation, run, ask, tenant):
     assert ask("SELECT count() > 0 FROM repricings WHERE tenant = {t:String}") == [(1,)]
-    found, _ = keeping.held(installation.settings)
+    found = keeping.held(installation.settings)
     ends = {each.cell.table: each.ends_at_ms for each in found if each.cell.table in ("calls", "repricings")}
     assert ends["calls"] == ends["repricings"]
     gone = keeping.run(installation.settings, now_ms=ends["calls"]).dropped

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from agents.archive import life_of, rows_of
+from agents.archive import Archived, life_of, rows_of
 from pipeline.control.policy import Policies
 from schemas.anomaly import Anomaly, Span
 from schemas.control import EFFECT_DELAY_MS, Control
@@ -19,7 +19,7 @@ POLICIES = Policies(
 
 
 def days(topic, record):
-    ((_, rows),) = rows_of([(topic, msgspec.json.encode(record))], life_of(POLICIES)).items()
+    ((_, rows),) = rows_of([Archived(topic, msgspec.json.encode(record))], life_of(POLICIES)).items()
     return [row["retention_days"] for row in rows]
 
 
@@ -48,3 +48,16 @@ def test_every_revision_of_a_finding_lives_as_long_as_the_first():
 
 def test_a_late_event_lives_by_when_it_was_received():
     assert days("windows", Late("acme", Position(1, 0, 7), CHANGED - 99, CHANGED, 99)) == [7]
+
+
+def test_a_control_is_a_row_with_who_set_it_and_lives_by_the_policy_at_its_own_time():
+    policies = Policies([(1, Control(kind="policy", version=1, body={"tenant": {"acme": {"controls_days": 90}}}))])
+    switch = Control(kind="switch", selector={"tenant": "acme", "feature": "chat"}, owner="ann", body={"off": True})
+    records = [
+        Archived("controls", msgspec.json.encode(one), offset, CHANGED)
+        for offset, one in enumerate((switch, Control(kind="budget", owner="finance", body={"day_usd": 5})))
+    ]
+    (mine, everybodys) = rows_of(records, life_of(policies))["controls_log"]
+    assert (mine["tenant"], mine["owner"], mine["offset"], mine["retention_days"]) == ("acme", "ann", 0, 90)
+    assert msgspec.json.decode(mine["body"]) == {"off": True} and mine["appended_at"] == "1795000000.000"
+    assert (everybodys["tenant"], everybodys["retention_days"]) == ("", 3_650)

@@ -13,8 +13,8 @@ SEEN = sights()
 WHEN = 1_795_000_000_000  # 2026-11-18
 
 
-def said(body, **how):
-    return list(sentences(parse(body), SEEN, **how))
+def said(body):
+    return list(sentences(parse(body), SEEN))
 
 
 def test_each_class_is_told_with_its_life_its_purpose_and_who_sees_it():
@@ -27,13 +27,8 @@ def test_each_class_is_told_with_its_life_its_purpose_and_who_sees_it():
     assert "auditor, investigator, oncall, finops, each tenant's reader its own" in rows
     assert findings.startswith("Findings, closed windows and late events are kept 400 days,")
     assert "finops" not in findings
-    assert controls.startswith("Switches, budgets, policies and holds are kept for ever")
-
-
-def test_the_copy_of_controls_is_told_where_there_is_one():
-    assert "The copy of switches, budgets, policies and holds is kept 90 days" in " ".join(
-        said({"default": {"controls_days": 90}}, has_controls_log=True)
-    )
+    assert controls.startswith("The copy of switches, budgets, policies and holds is kept 3,650 days, to show who")
+    assert "Who sees it: auditor, investigator, oncall; and" in controls and "tenant's reader" not in controls
 
 
 def test_what_differs_is_told_by_tenant_and_environment():

@@ -132,14 +132,18 @@ def _is_random(text: str, start: int, end: int) -> bool:
         return False
     tail = regex.split(r"[-_.:/$]", value)[-1]
     telling = max(tail, value[-20:], key=len)
+    if len(value) >= 16 and value.isalnum() and value.isupper():
+        return True  # all capitals: an identifier of twenty characters needs no digit
     return entropy_bits(telling) > 2.3 and (any(c.isdigit() for c in telling) or entropy_bits(telling) > 3.2)
 
 
 # What stands in documentation where a token would; a token with a prefix is otherwise taken for one, examples too.
-_BLANK: Final = regex.compile(r"(?i)x{6,}|\*{3,}|\.{3}|your|placeholder")
+_BLANK: Final = regex.compile(
+    r"(?i)(?:^|[-_.<])(?:your|my|example|placeholder|insert)(?:[-_.>]|$)|x{6,}|\*{3,}|\.{3}$"
+)
 _PLACEHOLDERS: Final = regex.compile(
-    r"(?i)x{4,}|\*{3,}|\.{3}|your|example|placeholder|dummy|change.?me|insert|replace|redacted|my.?(?:secret|pass|key|"
-    r"token|api)|1234567890abcdef|0123456789|abcdefghij|(?:abc|xyz|foo|bar)(?:123)?$|<|\{|\$\("
+    r"(?i)(?-i:x{4,}|X{4,})|\*{3,}|\.{3}|your|example|placeholder|dummy|change.?me|insert|replace|redacted|my.?(?:secret|pass|key|"
+    r"token|api)|1234567890abcdef|0123456789|abcdefghij|^(?:abc|xyz|foo|bar|test)\w{0,6}$|<|\{|\$\("
 )
 
 
@@ -164,7 +168,8 @@ def _is_said_secret(text: str, start: int, end: int) -> bool:
         return False
     has_digit, has_letter = any(c.isdigit() for c in value), any(c.isalpha() for c in value)
     has_sign = any(not c.isalnum() and c not in "_-./" for c in value)
-    if regex.fullmatch(r"[A-Za-z]+(?:[_.-][A-Za-z]+)*\d{0,2}", value) and len(value) < 20:
+    mixed = has_digit and any(c.isupper() for c in value) and any(c.islower() for c in value)
+    if not mixed and regex.fullmatch(r"[A-Za-z]+(?:[_.-][A-Za-z]+)*\d{0,2}", value) and len(value) < 20:
         # A word or a name of a variable; in prose and with a digit it is a password as people choose them.
         return bool(has_digit and not quoted and regex.search(r"\b(?:is|was):?\s*$", text[max(0, start - 8) : start]))
     return (has_digit and has_letter) or (has_sign and has_letter) or (len(value) >= 20 and entropy_bits(value) > 3.5)

@@ -107,7 +107,7 @@ _SCHEMES: Final = (
     r"postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|clickhouse|cockroachdb|snowflake|"
     r"cassandra|couchbase|neo4j|bolt|nats|kafka|ldaps?|smtps?|imaps?|sqlalchemy|redshift|db2|influxdb|memcached"
 )
-_WORD: Final = regex.compile(r"[A-Za-z]+")
+_IS: Final = regex.compile(r"\b(?:is|was):?\s*$")
 
 
 def _is_jwt(text: str, start: int, end: int) -> bool:
@@ -162,7 +162,8 @@ def _is_said_secret(text: str, start: int, end: int) -> bool:
     """Whether what stands behind `password =` and its like is a value: not code, no placeholder, no plain word."""
     value = text[start:end].rstrip(".,;:!?)*")
     quoted = start > 0 and text[start - 1] in "\"'`"
-    if len(value) < 6 or _is_placeholder(value) or (_CODE.search(value) and not quoted):
+    in_prose = _IS.search(text, max(0, start - 8), start) is not None
+    if len(value) < 6 or _is_placeholder(value) or (_CODE.search(value) and not quoted and not in_prose):
         return False
     if quoted and _CODE.search(value) and regex.search(r"[()$]|^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|^https?:", value):
         return False
@@ -171,7 +172,7 @@ def _is_said_secret(text: str, start: int, end: int) -> bool:
     mixed = has_digit and any(c.isupper() for c in value) and any(c.islower() for c in value)
     if not mixed and regex.fullmatch(r"[A-Za-z]+(?:[_.-][A-Za-z]+)*\d{0,2}", value) and len(value) < 20:
         # A word or a name of a variable; in prose and with a digit it is a password as people choose them.
-        return bool(has_digit and not quoted and regex.search(r"\b(?:is|was):?\s*$", text[max(0, start - 8) : start]))
+        return has_digit and not quoted and in_prose
     return (has_digit and has_letter) or (has_sign and has_letter) or (len(value) >= 20 and entropy_bits(value) > 3.5)
 
 
@@ -241,7 +242,7 @@ def secrets() -> list[Any]:
             "BASIC_AUTH",
             [Shape("basic", r"\bbasic[ \t]+(?P<v>[A-Za-z0-9+/]{8,}={0,2})", 0.8, _is_user_and_password, nocase)],
         ),
-        Kind("SECRET", [Shape("said to be secret", rf"(?<![A-Za-z]){_ASSIGNED}", 0.7, _is_said_secret, nocase),
+        Kind("SECRET", [Shape("said to be secret", rf"(?<![A-Za-z0-9]){_ASSIGNED}", 0.7, _is_said_secret, nocase),
                         Shape("said in a compound", rf"[A-Za-z0-9]+[_-](?:{_NAMES})[\"'`]?[ \t]{{0,4}}(?::=?|=|=>)[ \t]{{0,4}}[\"'`]?(?P<v>[^\s\"'`<>{{}}]{{8,200}})", 0.7, _is_said_secret, nocase)]),
         Kind("AWS_SECRET_KEY", [Shape(
             "forty characters behind its name",

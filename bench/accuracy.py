@@ -1,5 +1,8 @@
 """How well findings fit labelled text: precision, recall and F2 by entity, and the share of texts that leak anything.
 
+`bench accuracy` prints it for both halves of each corpus: rules were tuned on `tune`, `held` was not looked at. With
+TOKENTRAIL_NER_MODEL a further model is measured, ours and Presidio's side by side.
+
 The corpora are other people's and are read where they lie (`--data`, else `../shared/data/pii`); nothing of them is
 kept. A labelled value counts as found if half of it is covered by findings of an accepted type; a finding is right if
 it touches a label that its type may stand for. A text leaks if one letter or digit of a labelled value stays.
@@ -8,11 +11,14 @@ it touches a label that its type may stand for. A text leaks if one letter or di
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from bench.figures import Report
 
 Span = tuple[str, int, int]
 Find = Callable[[Sequence[str]], list[list[Span]]]
@@ -173,6 +179,35 @@ def shown(results: Sequence[tuple[str, dict[str, Score], float]]) -> list[str]:
             lines.append(f"{row:20}{labels:>5}  {cells}{'' if labels >= FEWEST else '(few)'}")
     lines.append(f"{'texts that leak':27}" + "  ".join(f"{leak:>20.3f}  " for _, _, leak in results))
     return lines
+
+
+def run(quick: bool = False) -> Report:
+    """Presidio's default beside ours on labelled text, false alarms in answers, and secrets in answers with code."""
+    from bench import alarms
+    from bench.redaction import DATA
+
+    report = Report("accuracy")
+    sides: dict[str, Find] = {"presidio": stock(), "patterns": engine(ner=False), "small": engine()}
+    if model := os.environ.get("TOKENTRAIL_NER_MODEL"):
+        sides |= {"presidio_other": stock(model), "other": engine(model=model)}
+    for corpus, texts in corpora(DATA / "pii").items():
+        for which in ("held",) if quick else ("tune", "held"):
+            results = list(table(half(texts, which), sides))
+            for name, rows, leak in results:
+                report.add(f"{corpus}.{which}.{name}.leaking_texts", [leak], "1")
+                for row, one in rows.items():
+                    if one.labels:
+                        for what, value in (("precision", one.precision), ("recall", one.recall), ("f2", one.f2)):
+                            report.add(f"{corpus}.{which}.{name}.{row}.{what}", [value], "1")
+            report.notes += ["", f"{corpus}, {which} half, {len(half(texts, which))} texts", *shown(results)]
+    try:
+        found = alarms.alarms(DATA / "text", sides["small"])
+        report.add("arena.false_alarms", [found.ours_false], "1", against=found.default_false)
+        report.add("arena.right", [found.ours_right], "1", against=found.default_right)
+        report.add("arena.secrets_not_allowed", [len(alarms.secrets_not_allowed(DATA / "text"))], "1")
+    except FileNotFoundError as error:
+        report.notes.append(f"no false alarms: {error}")
+    return report
 
 
 def counted(texts: Sequence[Labelled]) -> Counter[str]:

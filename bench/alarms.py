@@ -42,6 +42,24 @@ def answers(folder: Path) -> dict[tuple[str, str], str]:
     return found
 
 
+def secrets_not_allowed(folder: Path) -> list[tuple[str, str, int, int, str]]:
+    """Secrets that ours finds in answers with code and that no ruling allows: (answers, question, start, end, type)."""
+    from pipeline.redaction import Engine, RedactionConfig
+    from pipeline.redaction.kinds.secrets import secrets
+
+    allowed = {
+        (a, q, start, end, entity)
+        for a, q, start, end, entity, _ in json.loads((LABELS.parent / "rulings.json").read_text())["allowed"]
+    }
+    engine = Engine(RedactionConfig(ner=False, entities=tuple(sorted({r.supported_entities[0] for r in secrets()}))))
+    found = []
+    for (answers_, question), text in answers(folder).items():
+        answer = engine.find([text])[0] if "```" in text else []
+        spans = [(f.start, f.end, f.entity) for f in answer] if not isinstance(answer, str) else [(0, 0, answer)]
+        found += [(answers_, question, *span) for span in spans]
+    return [one for one in found if (one[0], one[1][:8], *one[2:]) not in allowed]
+
+
 def _collect(value: Any, parts: list[str]) -> None:
     if isinstance(value, str):
         parts.append(value)

@@ -44,7 +44,9 @@ def _filled(template: str) -> str:
 
 
 def _jwt() -> str:
-    head, body = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"HS256"}', b'{"sub":"4711"}'))
+    head, body = (
+        base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"HS256"}', b'{"sub":"4711"}')
+    )
     return f"{head}.{body}.{_filled('{43a}')}"
 
 

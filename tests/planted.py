@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -83,7 +84,7 @@ def through_kafka(count: int, seed: int, environment: dict[str, str]) -> dict[st
     rng = random.Random(seed)
     events, values = [], []
     for number, (_, _, text, value) in enumerate(planted(count, seed)):
-        events.append(event(rng, text, FIELDS[number % len(FIELDS)], number))
+        events.append({"id": event_id(number), **event(rng, text, FIELDS[number % len(FIELDS)], number)})
         values.append(value)
     search = Search(values)
     found: dict[str, set[int]] = {}
@@ -109,12 +110,31 @@ def through_kafka(count: int, seed: int, environment: dict[str, str]) -> dict[st
         finally:
             installation.stop()
     seen = set().union(*found.values()) if found else set()
-    return {"events": count, "found": len(seen), "places": {place: len(ones) for place, ones in found.items()}}
+    shown = (
+        [f"{values[n]!r} of {events[n]}" for n in sorted(seen)[:5]]
+        if environment.get("TOKENTRAIL_REDACTION") != "off"
+        else []
+    )
+    places = {place: len(ones) for place, ones in found.items()}
+    return {"events": count, "found": len(seen), "places": places, "examples": shown}
+
+
+BY_CHANCE = 12
+"""A record holds hundreds of hexadecimal digits of hashes, and eight of them are soon those of another event's value."""
+
+
+def event_id(number: int) -> str:
+    """The id of an event, which is readable in every record that is made of it."""
+    return f"0193a5c0-0000-7000-8000-{number:012d}"
 
 
 def _look(found: dict[str, set[int]], place: str, search: Search, text: str) -> None:
-    if seen := search.seen(text):
-        found.setdefault(place, set()).update(seen)
+    """Take note of values of which something stands in a text: eight characters in their own event's record, or twelve."""
+    for number in search.seen(text):
+        value = plain(search.values[number])
+        longer = any(value[i : i + BY_CHANCE] in plain(text) for i in range(max(1, len(value) - BY_CHANCE + 1)))
+        if event_id(number) in text or longer:
+            found.setdefault(place, set()).add(number)
 
 
 def _written(data: bytes) -> str:
@@ -123,8 +143,12 @@ def _written(data: bytes) -> str:
     for _ in range(6):
         if "\\" not in text:
             break
+        text = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\n", "\n").replace("\\/", "/")
     return text
+
+
+_ESCAPED = re.compile(r"\\+u([0-9a-fA-F]{4})")
 
 
 def main() -> None:

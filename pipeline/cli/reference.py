@@ -99,9 +99,9 @@ def redaction() -> str:
     lines = [
         "# What redaction finds",
         "",
-        "Types as they stand in `<TYPE>` and in policies. With names switched on the model adds PERSON, LOCATION, NRP and",
-        "DATE_TIME. How well they are found is measured by `tokentrail bench accuracy` on labelled text that is not part of",
-        "the project, and by the tests on planted values ([decision 13](../decisions/0013-recognisers.md)).",
+        "Types as they stand in `<TYPE>` and in policies. With names switched on the model adds PERSON, LOCATION,",
+        "NRP and DATE_TIME. How well they are found: `tokentrail bench accuracy` on labelled text that is not part of",
+        "the project, and the tests on planted values ([decision 13](../decisions/0013-recognisers.md)).",
         "",
         "| type | recogniser | ways of writing it |",
         "| --- | --- | --- |",

@@ -85,7 +85,7 @@ def test_a_recogniser_that_hangs_leads_to_a_replaced_text_and_a_new_worker(redac
     answers = redactor.redact_many_sync([("t", MAIL + " 1"), ("t", f"{MAIL} {faults.HANG}"), ("t", MAIL + " 2")])
     assert texts(answers) == [CLEAN + " 1", "<REDACTION_FAILED>", CLEAN + " 2"]
     assert answers[1] == _failed("timeout")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     assert is_gone(pid)
     assert redactor.stats.failures["timeout"] == 1
 

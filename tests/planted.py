@@ -110,11 +110,8 @@ def through_kafka(count: int, seed: int, environment: dict[str, str]) -> dict[st
         finally:
             installation.stop()
     seen = set().union(*found.values()) if found else set()
-    shown = (
-        [f"{values[n]!r} of {events[n]}" for n in sorted(seen)[:5]]
-        if environment.get("TOKENTRAIL_REDACTION") != "off"
-        else []
-    )
+    is_control = environment.get("TOKENTRAIL_REDACTION") == "off"
+    shown = [] if is_control else [f"{values[n]!r} of {events[n]}" for n in sorted(seen)[:5]]
     places = {place: len(ones) for place, ones in found.items()}
     return {"events": count, "found": len(seen), "places": places, "examples": shown}
 
@@ -129,7 +126,7 @@ def event_id(number: int) -> str:
 
 
 def _look(found: dict[str, set[int]], place: str, search: Search, text: str) -> None:
-    """Take note of values of which something stands in a text: eight characters in their own event's record, or twelve."""
+    """Take note of values of which something stands in a text: eight characters in their own record, or twelve."""
     for number in search.seen(text):
         value = plain(search.values[number])
         longer = any(value[i : i + BY_CHANCE] in plain(text) for i in range(max(1, len(value) - BY_CHANCE + 1)))

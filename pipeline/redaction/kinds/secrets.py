@@ -138,9 +138,9 @@ def _is_random(text: str, start: int, end: int) -> bool:
 
 
 # What stands in documentation where a token would; a token with a prefix is otherwise taken for one, examples too.
-_BLANK: Final = regex.compile(r"(?i)(?:^|[-_.<])(?:your|my|example|placeholder|insert)(?:[-_.>]|$)|x{6,}|\*{3,}|\.{3}$")
+_BLANK: Final = regex.compile(r"(?i)(?:^|[-_.<])(?:your|example|placeholder)(?:[-_.>]|$)|x{6,}|\*{3,}|\.{3}$")
 _PLACEHOLDERS: Final = regex.compile(
-    r"(?i)(?-i:x{4,}|X{4,})|\*{3,}|\.{3}|your|example|placeholder|dummy|change.?me|insert|replace|redacted|my.?(?:secret|pass|key|"
+    r"(?i)(?-i:x{4,}|X{4,})|\*{3,}|\.{3}|your[-_. ]?(?:api|pass|secret|key|token|own|pwd|user|name|db|host)|^your|example|placeholder|dummy|change.?me|insert|replace|redacted|my.?(?:secret|pass|key|"
     r"token|api)|1234567890abcdef|0123456789|abcdefghij|^(?:abc|xyz|foo|bar|test)\w{0,6}$|<|\{|\$\("
 )
 

@@ -117,7 +117,7 @@ def through_kafka(count: int, seed: int, environment: dict[str, str]) -> dict[st
 
 
 BY_CHANCE = 12
-"""A record holds hundreds of hexadecimal digits of hashes, and eight of them are soon those of another event's value."""
+"""A record has hundreds of hexadecimal digits of hashes, and eight of them are soon those of another event's value."""
 
 
 def event_id(number: int) -> str:

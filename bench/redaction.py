@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.figures import Report, last_json_object
+from pipeline.errors import UsageError
 
 SIZES: Final = (200, 2_000, 10_000)
 COUNTS: Final = {200: 200, 2_000: 40, 10_000: 12}
@@ -30,7 +31,13 @@ _ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS",
 
 
 def run(quick: bool = False, sources: Sequence[str] = ("arena", "tau")) -> Report:
-    """All figures, in a process of their own that is pinned to one core."""
+    """All figures, in a process of their own that is pinned to one core.
+
+    Raises:
+        UsageError: a source is none of `arena` and `tau`.
+    """
+    if wrong := set(sources) - {"arena", "tau"}:
+        raise UsageError(f"There are no texts of {', '.join(sorted(wrong))}; there are arena and tau.")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "bench.redaction", json.dumps({"quick": quick, "sources": sources})],
         env={**os.environ, **_ONE_THREAD},

@@ -23,26 +23,32 @@ NAMES: Final = ("transport", "e2e", "anomaly", "sink", "verify", "redaction", "a
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}, or all.")],
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work; figures are rough.")] = False,
+    sources: Annotated[
+        str | None, typer.Option(help="Of `redaction`: arena (single texts), tau (chats), or both with a comma.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bench in servers of its own and print its figures."""
+    if sources is not None and name != "redaction":
+        raise UsageError("--sources belongs to `tokentrail bench redaction`.")
     for one in NAMES if name == "all" else (name,):
         print(f"bench {one} ...", file=sys.stderr, flush=True)
-        report = run(one, quick)
+        report = run(one, quick, sources.split(",") if sources else None)
         print(json.dumps(report.as_json()) if as_json else _table(report), flush=True)
 
 
-def run(name: str, quick: bool) -> Report:
+def run(name: str, quick: bool, sources: list[str] | None = None) -> Report:
     """One bench by name.
 
     Raises:
         UsageError: There is none of that name.
     """
+    more = {} if sources is None else {"sources": sources}
     if name not in NAMES:
         raise UsageError(f"There is no bench {name!r}; there are {', '.join(NAMES)}.")
     import importlib
 
-    report: Report = importlib.import_module(f"bench.{name}").run(quick=quick)
+    report: Report = importlib.import_module(f"bench.{name}").run(quick=quick, **more)
     return report
 
 

@@ -16,8 +16,9 @@ from typing import Any, Final
 from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
+from pipeline.redaction import fold
 from pipeline.redaction.errors import EngineError
-from pipeline.redaction.kinds import base, model, people, phones, places, precise, secrets
+from pipeline.redaction.kinds import base, lean, model, people, phones, places, precise, secrets
 from pipeline.redaction.values import RedactionConfig
 
 EXPECTED: Final = frozenset(
@@ -57,7 +58,7 @@ REPLACED: Final = frozenset(
 )
 """Presidio's recognisers that stricter ones of ours stand in for."""
 
-_SOURCES: Final = (base, model, people, phones, places, precise, secrets)
+_SOURCES: Final = (base, fold, lean, model, people, phones, places, precise, secrets)
 _LIBRARIES: Final = ("presidio-analyzer", "regex", "phonenumbers", "tldextract", "spacy")
 
 

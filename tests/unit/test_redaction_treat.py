@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.control.policy import Policies, RedactionRule, parse
+from pipeline.detection.canary_failed import canary_seen
 from pipeline.errors import UsageError
 from pipeline.intake.texts import Texts, fill
 from pipeline.intake.treatments import Treatments, treatment
@@ -19,6 +20,8 @@ from pipeline.redaction import REPLACED, Finding, RedactionConfig, Redactor, app
 from pipeline.redaction.seal import Seal
 from pipeline.redaction.treat import PLAIN, Treatment
 from schemas.control import Control
+from schemas.fact import Fact
+from schemas.position import Position
 
 KEYS = Keys(b"k" * 32)
 TEXT = "call 202-555-0173 or 202.555.0173"
@@ -148,3 +151,20 @@ def test_what_is_no_json_is_one_text_and_an_answer_replaced_whole_stays_whole() 
         fill(template, [REPLACED] * len(texts.found))
         == '{"<REDACTION_FAILED>": "<REDACTION_FAILED>", "<REDACTION_FAILED>": "<REDACTION_FAILED>"}'
     )
+
+
+def test_a_canary_pages_once_for_a_tenant_and_hour_whatever_is_replayed() -> None:
+    def fact(tenant: str, received_at: int, offset: int) -> Fact:
+        return Fact(
+            type="call",
+            position=Position(1, 0, offset),
+            first=0,
+            received_at=received_at,
+            ts=received_at,
+            tenant=tenant,
+        )
+
+    pages = [canary_seen(fact("acme", at, n), 1) for n, at in enumerate((3_600_000, 7_100_000, 7_300_000))]
+    assert pages[0].id == pages[1].id != pages[2].id
+    assert canary_seen(fact("other", 3_600_000, 0), 1).id != pages[0].id
+    assert (pages[0].rule, pages[0].tier, pages[0].evidence) == ("canary.failed", 1, ("1/0/0",))

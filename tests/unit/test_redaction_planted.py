@@ -75,13 +75,15 @@ CRAFTED = {
     "capital words": "Aa Bb ", "street": "1 A ", "begin of a key": "-----BEGIN PRIVATE KEY-----", "jwt": "eyJ.", "plus": "+1",
     "password": "password=", "bearer": "bearer ", "url": "http://a:", "braces": "{", "names": "Mr. A ", "hex": "ab:", "semi": "Server=;",
     "spaces": " ", "newlines": "\n", "phones": "call 1", "look-alikes": "а１", "dates": "1/1/", "address is": "address ",
+    "end of a key": "A" * 64, "lines of a key": "A" * 64 + "\n", "settings": "Host=a;User=b;", "assigned": "token: '",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", CRAFTED.values(), ids=CRAFTED)
 def test_two_kilobytes_of_anything_are_judged_quickly_or_replaced(engine: Engine, unit: str) -> None:
     begun = time.process_time()
-    (answer,) = engine.find([unit * (2_000 // len(unit)) + " jane.doe@example.com"])
+    ends = "-----END RSA PRIVATE KEY" if "A" in unit else ""
+    (answer,) = engine.find([unit * (2_000 // len(unit)) + f"{ends} jane.doe@example.com"])
     assert time.process_time() - begun < 4, "a pattern may take half a second, and then the text is replaced"
     assert answer == "regex_timeout" or any(f.entity == "EMAIL_ADDRESS" for f in answer if not isinstance(f, str))
 

@@ -199,7 +199,7 @@ def secrets() -> list[Any]:
             [
                 Shape("whole key", rf"{_BEGIN}[\s\S]{{1,20000}}?{_END}", 1.0),
                 Shape("cut key", rf"{_BEGIN}(?:[A-Za-z0-9+/=\s\\:,._-]|\\[nr]){{16,20000}}", 0.9),
-                Shape("end of a key", rf"(?:[A-Za-z0-9+/=]{{16,}}(?:\s|\\[nr])*){{1,400}}{_END}", 0.9),
+                Shape("end of a key", rf"(?:[A-Za-z0-9+/=]{{16,100}}(?:\s|\\[nr]){{1,4}}){{1,400}}{_END}", 0.9),
             ],
             whole_text=True,
         ),

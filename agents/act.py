@@ -72,6 +72,10 @@ class Act:
             if name in self._told:
                 continue
             old = now_ms - record.timestamp > OLD_MS
+            if anomaly.shadow:
+                # A rule that is being tried out: it is archived, and nobody is told.
+                self._told.add(name)
+                continue
             fields = {"rule": anomaly.rule, "state": anomaly.state, "severity": anomaly.severity, "id": anomaly.id}
             log.warning("old finding" if old else "finding", extra={**fields, "why": nameless(anomaly)})
             if self._webhook and not old:

@@ -173,6 +173,7 @@ def _anomaly_row(one: Anomaly, life: Life) -> dict[str, Any]:
         "runbook": one.runbook,
         "opened_at": _time(one.opened_at),
         "detected_at": _time(one.detected_at),
+        "shadow": one.shadow,
         "record": _encode(one).decode(),
         "retention_days": life("anomalies", one.subject.get("tenant", ""), one.opened_at),
     }
@@ -231,6 +232,9 @@ def _window_rows(closed: Windows, life: Life) -> list[dict[str, Any]]:
             "ttft_p50_ms": one.ttft_ms.p50,
             "ttft_p95_ms": one.ttft_ms.p95,
             "ttft_p99_ms": one.ttft_ms.p99,
+            "run_p50_ms": one.run_ms.p50,
+            "run_p95_ms": one.run_ms.p95,
+            "run_p99_ms": one.run_ms.p99,
             "record": _encode(one).decode(),
             "retention_days": life("anomalies", closed.tenant, one.start),
         }

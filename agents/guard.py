@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from agents.stateful import HoleWatch, Keeper, Outbox, first_mark
+from agents.stateful import HoleWatch, Keeper, Outbox, Rules, first_mark
 from pipeline import metrics
 from pipeline.audit.positions import Mark
 from pipeline.detection.loops import LoopWatch, WatchState
@@ -31,6 +31,7 @@ class Guard:
         self._context = context
         self._keeper: Keeper[WatchState] = Keeper(context, WatchState)
         self._holes = HoleWatch(self.name)
+        self._rules = Rules(context)
         self._watches: dict[int, LoopWatch | None] = {}
         self._input: dict[int, int] = {}
         self._outboxes: dict[int, Outbox] = {}
@@ -53,6 +54,7 @@ class Guard:
         watch = self._watches[range.partition]
         if watch is None:
             watch = self._watches[range.partition] = LoopWatch(first_mark(facts, 1))
+        watch.versions = await self._rules.current()
         outbox = self._outboxes[range.partition]
         # When the range is repeated its facts are duplicates, and what they led to still waits in the outbox.
         found = [anomaly for fact in facts for anomaly in watch.fold(fact)]

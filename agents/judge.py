@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agents.guard import count, outgoing
-from agents.stateful import Keeper, Outbox
+from agents.stateful import Keeper, Outbox, Rules
 from pipeline import metrics
 from pipeline.detection.judging import Judge as Judging
 from pipeline.detection.judging import JudgeState
@@ -28,6 +28,7 @@ class Judge:
         """Nothing to load: state comes with the partition."""
         self._context = context
         self._keeper: Keeper[JudgeState] = Keeper(context, JudgeState)
+        self._rules = Rules(context)
         self._judging: Judging | None = None
         self._input = 0
         self._applied = 0
@@ -48,11 +49,19 @@ class Judge:
     async def work(self, range: Range) -> None:
         """Apply every record; what it leads to is delivered before the range counts."""
         assert self._judging is not None
+        self._judging.versions = await self._rules.current()
+        self._judging.budgets = self._rules.budgets
         for record in range.records:
             # When the range is repeated its records have been applied, and what they led to waits in the outbox.
             if record.offset < self._applied:
                 continue
-            verdict = self._judging.apply(_read(record.value or b""), record.timestamp)
+            try:
+                partials = _read(record.value or b"")
+            except msgspec.MsgspecError:
+                # Of another version: windows lack what it says.
+                metrics.SKIPPED.labels(self.name, "unreadable").inc()
+                continue
+            verdict = self._judging.apply(partials, record.timestamp)
             self._applied = record.offset + 1
             self._outbox.add(map(outgoing, verdict.anomalies))
             self._outbox.add(Outgoing("windows", _encode(one), one.tenant.encode(), 0) for one in verdict.windows)

@@ -12,19 +12,16 @@ from pipeline import metrics
 from pipeline.audit.positions import Mark
 from pipeline.transport.producer import Outgoing
 from pipeline.transport.stage import Limits, Range, StageContext
-from pipeline.windows.partials import FoldState, PartialFold, by_tenant
+from pipeline.windows.partials import FoldState, PartialFold, records
 from schemas.fact import Fact
-from schemas.partial import Cell, Partials
 from schemas.window import Late
 
 _read = msgspec.json.Decoder(Fact).decode
 _encode = msgspec.json.Encoder().encode
 
 FLUSH_EVERY_S: Final = 0.2
-# Open cells published by one process in a second; closed ones always go out.
-CELLS_A_SECOND: Final = 1_000
-# Cells of one record: about 150 kB at the most, far below the message limit.
-CELLS_A_RECORD: Final = 200
+# Glimpses of minutes that go on, published by one process in a second; minutes that are over always go out.
+GLIMPSES_A_SECOND: Final = 200
 
 
 class _Fold:
@@ -106,30 +103,18 @@ class Meter:
         if now_s - at.flushed_s < FLUSH_EVERY_S:
             return
         at.flushed_s = now_s
-        most = max(20, int(CELLS_A_SECOND * FLUSH_EVERY_S) // max(1, len(self._folds)))
+        most = max(5, int(GLIMPSES_A_SECOND * FLUSH_EVERY_S) // max(1, len(self._folds)))
         await self._publish(partition, at, most)
 
     async def _publish(self, partition: int, at: _Fold, most: int | None) -> None:
         # What could not be delivered goes first: the fold has forgotten that it changed.
         await at.outbox.send()
-        fold = at.fold
-        changed = fold.flush(most)
-        if not changed and fold.watermark == at.told_watermark:
+        found = records(at.fold, partition, most)
+        if len(found) == 1 and not found[0].cells and at.fold.watermark == at.told_watermark:
             return
-        records: list[Partials] = []
-        for epoch, cells in changed:
-            for tenant, theirs in by_tenant(cells).items():
-                records += [
-                    Partials(partition, epoch, fold.mark.next_offset, tenant, part)
-                    for part in batched(theirs, CELLS_A_RECORD)
-                ]
-        last = Partials(partition, fold.mark.epoch, fold.mark.next_offset)
-        if records and records[-1].epoch == fold.mark.epoch:
-            last = records.pop()
-        records.append(msgspec.structs.replace(last, watermark=fold.watermark, counts=dict(fold.counts)))
         # Encoded before anything is awaited: the cells are live.
-        at.outbox.add(Outgoing("partials", _encode(record), record.tenant.encode(), 0) for record in records)
-        at.told_watermark = fold.watermark
+        at.outbox.add(Outgoing("partials", _encode(record), record.tenant.encode(), 0) for record in found)
+        at.told_watermark = at.fold.watermark
         await at.outbox.send()
 
     async def revoked(self, partition: int) -> None:
@@ -139,8 +124,3 @@ class Meter:
 
     async def close(self) -> None:
         """Nothing to release."""
-
-
-def batched(cells: list[Cell], size: int) -> list[tuple[Cell, ...]]:
-    """Cells in tuples of at most `size`."""
-    return [tuple(cells[begin : begin + size]) for begin in range(0, len(cells), size)]

@@ -1,7 +1,8 @@
-"""What `guard`, `meter` and `judge` share: state that survives, what waits for delivery, and the alarm for a hole."""
+"""What `guard`, `meter` and `judge` share: state that survives, records that wait, rules, the alarm for a hole."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
@@ -9,11 +10,15 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from pipeline.audit.positions import Mark
+from pipeline.control.budgets import Budgets
+from pipeline.detection.versions import Versions
 from pipeline.errors import StuckError
 from pipeline.transport.producer import Outgoing, RangeProducer
 from pipeline.transport.snapshots import Snapshot, restore, write
 from pipeline.transport.stage import StageContext
 from schemas.fact import Fact
+
+log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 
@@ -96,6 +101,35 @@ class Outbox:
         if self._waiting:
             await self._producer.deliver(self._waiting)
             self._waiting = []
+
+
+class Rules:
+    """All versions of the rules as `llm.controls` has them, read again only when it has grown."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._versions = Versions()
+        self.budgets = Budgets()
+        self._position = -1
+
+    async def current(self) -> Versions:
+        """The versions, and `budgets` brought up to date; waits while the reader is more than ten seconds behind.
+
+        A version takes effect thirty seconds after its append time, so whatever is in force has been read by then.
+        """
+        controls = self._context.controls
+        await controls.wait_current()
+        if controls.position != self._position:
+            self._position = controls.position
+            self._versions = Versions(controls.records("rules"))
+            self.budgets = Budgets(controls.records("budget"))
+            if self.budgets.unreadable:
+                log.error("budgets cannot be read here and are not watched", extra={"count": self.budgets.unreadable})
+            for number in self._versions.unreadable:
+                log.error(
+                    "rules of a version cannot be read here; those before stay in force", extra={"version": number}
+                )
+        return self._versions
 
 
 class HoleWatch:

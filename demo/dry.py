@@ -28,9 +28,8 @@ from pipeline.intake.identify import Identifiers
 from pipeline.keys import Keys
 from pipeline.pricing import PriceBook
 from pipeline.redaction.identifiers import is_clean_identifier
-from pipeline.windows.partials import PartialFold, by_tenant
+from pipeline.windows.partials import PartialFold, records
 from schemas.anomaly import Anomaly
-from schemas.partial import Partials
 from schemas.position import Position
 
 PARTITIONS: Final = 4
@@ -95,16 +94,8 @@ class Dry:
 
     def _flush(self) -> None:
         for partition, fold in enumerate(self._folds):
-            for record in _records(partition, fold):
+            for record in records(fold, partition):
                 self.anomalies += self._judge.apply(record, self._now_ms).anomalies
-
-
-def _records(partition: int, fold: PartialFold) -> Iterator[Partials]:
-    """What `meter` publishes of a fold, the watermark last."""
-    for epoch, cells in fold.flush():
-        for tenant, group in by_tenant(cells).items():
-            yield Partials(partition, epoch, fold.mark.next_offset, tenant, tuple(group))
-    yield Partials(partition, fold.mark.epoch, fold.mark.next_offset, watermark=fold.watermark)
 
 
 def findings(anomalies: Iterable[Anomaly], midnight_ms: int) -> list[Found]:

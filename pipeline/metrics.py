@@ -31,6 +31,7 @@ REDACTION_FAILED = Counter(
 )
 REDACTION_CACHE = Counter("tokentrail_redaction_cache_total", "Texts looked up in the message cache", ["result"])
 ROWS = Counter("tokentrail_rows_total", "Rows inserted", ["table"])
+CLASSIFIED = Counter("tokentrail_classified_total", "Answers given to a classifier", ["classifier", "result"])
 ANOMALIES = Counter("tokentrail_anomalies_total", "Anomaly revisions published", ["rule", "state"])
 RAW_DELETED = Counter("tokentrail_raw_deleted_total", "Raw records deleted after their row and fact", ["partition"])
 TIME_TO_LOSS = Gauge(

@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     redaction: Literal["on", "off"] = Field("on", description="off exists for control runs; rows then say so")
     redact_processes: int = Field(1, ge=0, le=64, description="redaction processes of one `redact` worker, a core each")
     extra_recognizers: tuple[str, ...] = Field((), description="further Presidio recognisers, as module:Class")
+    # classifiers
+    classifiers: tuple[str, ...] = Field(
+        (), description="what judges answers, as JSON: sentiment, safety, module:callable, or an http address"
+    )
+    classify_share: float = Field(0.05, ge=0, le=1, description="of all calls, chosen by their id")
+    classify_timeout_s: float = Field(5.0, gt=0, le=300, description="a verdict that comes later is none")
+    classify_concurrency: int = Field(8, ge=1, le=256, description="answers that are judged at the same time")
     # time
     ticks: Literal["wall", "off"] = Field("wall", description="off: the producer sends ticks of its own (simulation)")
     allowed_lateness_s: float = Field(120.0, ge=0, description="later events are counted and correct their window")

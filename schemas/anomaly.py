@@ -31,7 +31,8 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema
     `id` is a hash of rule, subject and window start, so that the same finding has the same id however often it is
     computed; a reader keeps the highest `revision` for an id. `observed`, `baseline` and `threshold` are in `unit`.
     `opened_at` and `detected_at` are event time in milliseconds: when the window under test began to be wrong by the
-    rule, and the watermark at which the rule said so.
+    rule, and the watermark at which the rule said so. One in `shadow` is recorded and tells nobody: its rule is being
+    tried out. `query` is a command that shows what it is about.
     """
 
     id: str
@@ -54,3 +55,5 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema
     detected_at: int
     suggested_control: SuggestedControl | None = None
     details: dict[str, Any] = {}
+    shadow: bool = False
+    query: str = ""

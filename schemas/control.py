@@ -6,9 +6,10 @@ that compaction keeps every version. A release is a record, never a tombstone.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 ControlKind = Literal[
     "switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold", "erasure", "installation"
@@ -55,6 +56,29 @@ class Epoch(msgspec.Struct, frozen=True):
     ordinal: int
     topic_id: str
     closed_at: int | None = None
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of a `budget` control: how much what its selector names may cost in a day and in a month, both in UTC.
+
+    A budget is let go by a record that says `removed`, never by a tombstone. Of several owners' budgets for the same
+    selector the lowest limits hold.
+
+    Attributes:
+        day_usd: Limit of a day; None for none.
+        month_usd: Limit of a calendar month; None for none.
+        near: From this part of a limit on it is near.
+        currency: The currency; only `USD`.
+        removed: It is let go.
+        note: Why it is there, in the words of who set it.
+    """
+
+    day_usd: Annotated[float, Meta(gt=0, le=10**9)] | None = None
+    month_usd: Annotated[float, Meta(gt=0, le=10**9)] | None = None
+    near: Annotated[float, Meta(gt=0, lt=1)] = 0.8
+    currency: Literal["USD"] = "USD"
+    removed: bool = False
+    note: str = ""
 
 
 class Erasure(msgspec.Struct, frozen=True):

@@ -16,6 +16,36 @@ RecordType = Literal["call", "feedback", "evaluation", "canary", "heartbeat", "t
 CostSource = Literal["reported", "computed", "unknown", "none"]
 
 
+class Shape(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """What a text is like, for near repeats: numbers and keyed bits, from which no text can be read.
+
+    Attributes:
+        high: Texts that share most of their words differ in few of these 64 bits (`pipeline.detection.words`); 0 where
+            there are no words.
+        low: 32 bits more.
+        words: How many different words of content it has, at most 127.
+        numbers: How many numbers, identifiers and paths, at most 127.
+        levels: Its first numbers, each shifted by a secret of the tenant and modulo 65,536: of two of them only the
+            difference means something, so that a counter that gets on can be seen.
+        tag: 16 keyed bits of the names of the tools.
+        told: Keyed bits of the identifiers in it that the model had been told before, one of 32 bits for each: which
+            item of a list it is about. 0 where it names none.
+        made_up: Whether it holds identifiers of which the model had been told none, although the input shows what it
+            was told.
+        writes: Whether a tool changes something, by its name.
+    """
+
+    high: int = 0
+    low: int = 0
+    words: int = 0
+    numbers: int = 0
+    levels: tuple[int, ...] = ()
+    tag: int = 0
+    told: int = 0
+    made_up: bool = False
+    writes: bool = False
+
+
 class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Keyed fingerprints made before redaction, so that loops are seen without text.
 
@@ -28,6 +58,16 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         input_tail: Hash of the last message of the input, canonicalised.
         tool_errors: How many of those results look like errors.
         input_messages: How many messages the input held.
+        asked: The actions whose `results` came at the tail of `input`, where the input shows them too. With them a step
+            is whole in one call, in whatever order the calls of several processes arrive.
+        action_shape: Of all `actions` together.
+        asked_shape: Of all `asked` together.
+        result_shape: Of all `results` together.
+        output_shape: Of the output text; only where no tools are used.
+        tail_shape: Of the last message of the input; only where no tools are used.
+        tail_role: Who said that message: `user`, `assistant` or `other`; only where no tools are used.
+        answer_words: Keyed hashes of some words of the results, or of the output where no tools are used: the smallest
+            of all, so that those of many answers show how many of their words are new; 16 bits each.
     """
 
     actions: tuple[str, ...] = ()
@@ -37,6 +77,14 @@ class Loop(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_tail: str | None = None
     tool_errors: int = 0
     input_messages: int = 0
+    asked: tuple[str, ...] = ()
+    action_shape: Shape | None = None
+    asked_shape: Shape | None = None
+    result_shape: Shape | None = None
+    output_shape: Shape | None = None
+    tail_shape: Shape | None = None
+    tail_role: Literal["", "user", "assistant", "other"] = ""
+    answer_words: tuple[int, ...] = ()
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="schema", tag="tokentrail.fact.v1"):
@@ -48,6 +96,11 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
 
     `first` is the offset at which the range began that this record was made in: all before it had been delivered when
     the range was begun, so a stage resumes at the `first` of the last record in its output.
+
+    `guardrails` names those that were triggered. `error_words` are keyed hashes: of the error's message without what
+    varies in it, and then of each of its words (`*` for what was taken out), so that templates are found without text.
+    `refusal`, `language`, `length_bucket` and `topics` (`topic_bucket` is the first of them) are derived from text: see
+    `pipeline.intake.shapes`.
     """
 
     type: RecordType
@@ -100,7 +153,9 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
     retry_after_s: float | None = None
     schema_valid: bool | None = None
     guardrails_triggered: int | None = None
+    guardrails: tuple[str, ...] = ()
     refusal: bool | None = None
+    error_words: tuple[str, ...] = ()
     # money
     cost_nano_usd: int | None = None
     list_cost_nano_usd: int | None = None
@@ -118,6 +173,7 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field=
     language: str | None = None
     length_bucket: int | None = None
     topic_bucket: int | None = None
+    topics: tuple[int, ...] = ()
     loop: Loop | None = None
 
     @property

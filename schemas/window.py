@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.partial import Bucket
 from schemas.position import Position
 
 
@@ -15,15 +16,27 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float | None = None
 
 
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By which rules a key is judged.
+
+    Attributes:
+        judged: By rule, since when there is enough to judge by (milliseconds since 1970).
+        waiting: By rule, what there is too little of, as in `5 of 168 hours`.
+    """
+
+    judged: dict[str, int] = {}
+    waiting: dict[str, str] = {}
+
+
 class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     """One closed window; a late event makes a further revision. Readers keep the highest revision of an identity.
 
     Identity: `dimension`, `subject`, `size_s`, `start`.
 
     Attributes:
-        dimension: `tenant`, `feature`, `model`, `user` or `provider`.
+        dimension: `tenant`, `feature`, `model`, `user`, `provider`, `prompt`, `variant`, `canary` or `redaction`.
         subject: Readable identifiers and keyed hashes by name.
-        size_s: Length in seconds: 60, 300, 3,600 or 86,400.
+        size_s: Length in seconds: 60, 300, 3,600, 86,400 or 604,800. Weeks begin at every midnight, so they overlap.
         start: Milliseconds since 1970; the end is exclusive.
         revision: From 1.
         calls: Calls in it.
@@ -38,6 +51,10 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
         errors: Calls that did not end `ok`, by status.
         latency_ms: Quantiles of the latency.
         ttft_ms: Quantiles of the time to the first token.
+        run_ms: Quantiles of the durations of runs that ended.
+        bucket: All that was counted, in the windows of five minutes and of an hour: what rules can be tried out on.
+            What marks single calls in it (`..._at`, `samples`) is left out.
+        standing: By which rules the key is judged; in some windows of an hour, at least every six hours.
     """
 
     dimension: str
@@ -57,6 +74,9 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: dict[str, int] = {}
     latency_ms: Quantiles = Quantiles()
     ttft_ms: Quantiles = Quantiles()
+    run_ms: Quantiles = Quantiles()
+    bucket: Bucket | None = None
+    standing: Standing | None = None
 
 
 class Windows(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="schema", tag="tokentrail.window.v1"):

@@ -10,10 +10,11 @@ import msgspec
 from pipeline.audit.positions import Mark
 from pipeline.detection.judging import Judge
 from pipeline.detection.loops import LoopWatch
-from pipeline.detection.recipes import Rules
-from pipeline.windows.partials import PartialFold, by_tenant
+from pipeline.detection.versions import Versions
+from pipeline.windows.partials import PartialFold, records
 from schemas.anomaly import Anomaly
-from schemas.fact import Fact
+from schemas.control import EFFECT_DELAY_MS, Control
+from schemas.fact import Fact, RecordType
 from schemas.partial import Partials
 from schemas.position import Position
 from schemas.window import Window
@@ -27,6 +28,11 @@ NANO = 1_000_000_000
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Partials).decode
+
+
+def always(text: str) -> Versions:
+    """A rules file that has always been in force."""
+    return Versions([(-EFFECT_DELAY_MS, Control("rules", version=1, body={"text": text}))])
 
 
 class Facts:
@@ -58,6 +64,22 @@ class Facts:
         received = values.pop("received_at", ts)
         return Fact(type="call", position=self._next(), first=0, received_at=received, ts=ts, tenant=tenant, **values)
 
+    @staticmethod
+    def at_end(fold: PartialFold, partition: int) -> Fact:
+        """A tick behind everything that a fold has seen, a minute later."""
+        facts = Facts(partition, fold.mark.epoch)
+        facts.offset = fold.mark.next_offset
+        return facts.tick((fold.watermark or 0) + MINUTE_MS)
+
+    def judgement(self, at_ms: float, kind: RecordType, *, tenant: str = "acme", **fields: Any) -> Fact:
+        """An evaluation, a feedback or a canary at `at_ms`."""
+        values: dict[str, Any] = {"feature": "chat", **fields}
+        if kind == "canary":
+            values = {"provider": "openai", "model": "gpt-4o", **values}
+        ts = int(at_ms)
+        received = values.pop("received_at", ts)
+        return Fact(type=kind, position=self._next(), first=0, received_at=received, ts=ts, tenant=tenant, **values)
+
     def tick(self, at_ms: float) -> Fact:
         """A tick at `at_ms`."""
         return Fact(type="tick", position=self._next(), first=0, received_at=int(at_ms), ts=int(at_ms))
@@ -65,12 +87,7 @@ class Facts:
 
 def partials(fold: PartialFold, partition: int, most: int | None = 200) -> list[bytes]:
     """What `meter` publishes of a fold's changes, the watermark last."""
-    out = [
-        _encode(Partials(partition, epoch, fold.mark.next_offset, tenant, tuple(group)))
-        for epoch, cells in fold.flush(most)
-        for tenant, group in by_tenant(cells).items()
-    ]
-    return [*out, _encode(Partials(partition, fold.mark.epoch, fold.mark.next_offset, watermark=fold.watermark))]
+    return [_encode(record) for record in records(fold, partition, most)]
 
 
 class Plant:
@@ -78,15 +95,15 @@ class Plant:
 
     Args:
         partitions: Source partitions.
-        rules: The judge's recipes.
+        versions: The rules.
         flush_ms: Event time between two publications; in the log they are 200 ms apart.
     """
 
-    def __init__(self, partitions: int = 2, rules: Rules | None = None, flush_ms: int = MINUTE_MS) -> None:
+    def __init__(self, partitions: int = 2, versions: Versions | None = None, flush_ms: int = MINUTE_MS) -> None:
         self.facts = [Facts(partition) for partition in range(partitions)]
         self.folds = [PartialFold(Mark(1, 0)) for _ in range(partitions)]
-        self.guards = [LoopWatch(Mark(1, 0)) for _ in range(partitions)]
-        self.judge = Judge(partitions, rules)
+        self.guards = [LoopWatch(Mark(1, 0), versions) for _ in range(partitions)]
+        self.judge = Judge(partitions, versions)
         self.flush_ms = flush_ms
         self.now_ms = 0
         self.flushed_ms = 0
@@ -133,3 +150,14 @@ class Plant:
 def read(values: Iterable[bytes]) -> list[Partials]:
     """Published values as records."""
     return [_decode(value) for value in values]
+
+
+def plain(state: object) -> object:
+    """A state as it would come out of a snapshot, for comparing: whatever the order of its maps."""
+
+    def sorted_out(value: Any) -> Any:
+        if isinstance(value, dict):
+            return sorted((repr(name), sorted_out(item)) for name, item in value.items())
+        return [sorted_out(item) for item in value] if isinstance(value, list | tuple) else repr(value)
+
+    return sorted_out(msgspec.msgpack.decode(msgspec.msgpack.encode(state)))

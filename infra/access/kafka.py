@@ -57,6 +57,7 @@ PRINCIPALS: Final = (
     Principal("guard", "loops", ("facts", "snapshots"), ("anomalies", "snapshots"), (), ("guard",)),
     Principal("meter", "sums", ("facts", "snapshots"), ("partials", "windows", "snapshots"), (), ("meter",)),
     Principal("judge", "rules", ("partials", "snapshots"), ("windows", "anomalies", "snapshots"), (), ("judge",)),
+    Principal("classify", "judges answers", ("calls",), ("calls.raw",), (), ("classify",)),
     Principal("act", "tells and archives", ("anomalies", "windows"), (), (), ("act", "archive")),
     # It looks at the time of the first record that a reader has not read, the raw ones too.
     Principal("keep", "copies, signs, deletes", _EVERY_TOPIC, ("ledger", "controls"), ("calls.raw",), (), asks=True),

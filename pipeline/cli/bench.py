@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-NAMES: Final = ("transport", "e2e", "anomaly", "sink", "verify", "redaction", "accuracy")
+NAMES: Final = ("transport", "e2e", "anomaly", "sink", "verify", "redaction", "accuracy", "meter")
 
 
 @app.command(epilog="Example: tokentrail bench transport --json")

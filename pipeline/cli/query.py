@@ -32,6 +32,8 @@ _ONE: Final = {
     "  tokentrail query trace 4bf92f3577b34da6a3ce929d0e0e4736 --tenant acme\n"
     "  tokentrail query call 0198f5a2-7c1e-7a40-8d0e-3c5b1f0a9e11 --user investigator \\\n"
     '      --reason "ticket 4711, complaint about a wrong answer"\n'
+    '  tokentrail query --similar 0198f5a2-7c1e-7a40-8d0e-3c5b1f0a9e11 --user investigator --reason "ticket 4711"\n'
+    "  tokentrail query --source handbook.pdf --since 30d\n"
     '  tokentrail query "SELECT model, count() FROM calls GROUP BY model"\n\n'
     "\b\nReports:\n"
     + "\n".join(
@@ -40,8 +42,15 @@ _ONE: Final = {
     )
 )
 def query(
-    what: Annotated[str, typer.Argument(metavar="NAME|SQL", help="A report, or SQL that reads.")],
+    what: Annotated[str | None, typer.Argument(metavar="[NAME|SQL]", help="A report, or SQL that reads.")] = None,
     value: Annotated[str | None, typer.Argument(metavar="[ID]", help="Of `trace` and `call`: which one.")] = None,
+    similar: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Answers like this call's, across tenants; needs the right to text."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="DOC", help="Calls that cited a document, by the name that producers send.")
+    ] = None,
     by: Annotated[str | None, typer.Option(help=f"Group by one of {', '.join(DIMENSIONS)}.")] = None,
     since: Annotated[
         str | None, typer.Option(help="From then on: 30m, 24h, 7d, 2026-03-01. Default: everything.")
@@ -64,6 +73,13 @@ def query(
     from pipeline.cli.output import form
 
     how = form(as_json, as_csv)
+    if similar is not None or source is not None:
+        _alike(what, similar, source, tenant, since, limit, lambda: _reader(data, user, timeout, reason), how)
+        return
+    if what is None:
+        raise UsageError(
+            "Say a report, SQL, --similar ID or --source DOC; `tokentrail query --help` lists the reports."
+        )
     if value is not None and what not in _ONE:
         raise UsageError(f"{what!r} takes no id; only {' and '.join(_ONE)} do.")
     if what in _ONE:
@@ -117,6 +133,29 @@ def _rows(reader: Reader, sql: str, values: dict[str, object], report: Report | 
         print("No rows.", file=sys.stderr)
     if answer.cut:
         print(f"Only the first {limit} rows; more with --limit.", file=sys.stderr)
+
+
+def _alike(
+    what: str | None,
+    similar: str | None,
+    source: str | None,
+    tenant: str | None,
+    since: str | None,
+    limit: int,
+    open_reader: Callable[[], Reader],
+    how: Form,
+) -> None:
+    from pipeline.cli.alike import show_citing, show_similar
+
+    if what is not None or (similar is not None and source is not None):
+        raise UsageError("--similar and --source stand alone: say one of them, and no report.")
+    reader = open_reader()
+    if similar is not None:
+        found = show_similar(reader, similar, tenant, tenant, since, limit, how)
+    else:
+        found = show_citing(reader, source or "", tenant, since, limit, how)
+    if not found:
+        raise typer.Exit(1)
 
 
 def _one(what: str, value: str | None, tenant: str | None, open_reader: Callable[[], Reader], how: Form) -> None:

@@ -47,7 +47,7 @@ def up(
             "started_in_s": round(time.monotonic() - begun, 1),
         }
         print(json.dumps(endpoints) if as_json else _welcome(endpoints), flush=True)
-        code = Supervisor(settings, folder, () if servers_only else _stages()).run()
+        code = Supervisor(settings, folder, () if servers_only else _stages(settings)).run()
     finally:
         print("Stopping ...", file=sys.stderr)
         servers.stop()
@@ -94,10 +94,10 @@ def prepare(folder: Path, policy: Path | None, **known: Any) -> Settings:
     return settings
 
 
-def _stages() -> tuple[str, ...]:
-    from pipeline.cli.worker import PROCESSES
+def _stages(settings: Settings) -> tuple[str, ...]:
+    from pipeline.cli.worker import processes
 
-    return PROCESSES
+    return processes(settings)
 
 
 def _welcome(at: dict[str, object]) -> str:

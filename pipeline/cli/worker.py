@@ -21,11 +21,18 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 STAGES: Final = ("measure", "redact", "sink", "guard", "meter", "judge", "act")
 KEEP: Final = "keep"
 PROCESSES: Final = (*STAGES, KEEP)
+# Runs where TOKENTRAIL_CLASSIFIERS names something.
+CLASSIFY: Final = "classify"
+
+
+def processes(settings: Settings) -> tuple[str, ...]:
+    """What a whole installation runs."""
+    return (*PROCESSES, CLASSIFY) if settings.classifiers else PROCESSES
 
 
 @app.command(epilog="Example: tokentrail worker --stage redact")
 def worker(
-    stage: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}, or all.")] = "all",
+    stage: Annotated[str, typer.Option(help=f"One of {', '.join((*PROCESSES, CLASSIFY))}, or all.")] = "all",
     data: DataOption = None,
 ) -> None:
     """Run a stage until SIGTERM or Ctrl-C; start as many workers of a stage as there are partitions."""
@@ -36,7 +43,7 @@ def worker(
     if stage == "all":
         from pipeline.cli.supervisor import Supervisor
 
-        raise typer.Exit(Supervisor(settings, data).run())
+        raise typer.Exit(Supervisor(settings, data, processes(settings)).run())
     from pipeline.cli.processes import end_with_parent
     from pipeline.transport.runtime import run_stage
 
@@ -83,4 +90,8 @@ def make(name: str, settings: Settings) -> Stage:
         from agents.act import Act
 
         return Act()
+    if name == CLASSIFY:
+        from agents.classify import Classify
+
+        return Classify(settings)
     raise UsageError(f"There is no stage {name!r}; the stages are {', '.join(STAGES)}.")

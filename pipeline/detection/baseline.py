@@ -16,7 +16,11 @@ from functools import cached_property
 from statistics import median
 from typing import Final, Literal
 
-from pipeline.windows.timeline import LENGTHS, Hour, Timeline
+from pipeline.detection.rule import Taint
+from pipeline.windows.book import Hour
+from pipeline.windows.ring import LENGTHS
+from pipeline.windows.rolling import Store
+from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES
 
 DAYS: Final = 7
@@ -60,18 +64,18 @@ class Past:
     """A key's history as seen from the minute `end` (exclusive end of the windows under test).
 
     Args:
+        store: Which hours anybody watched: those before the first, and those in which nobody did, are unknown, not
+            zero.
         timeline: The key.
         end: Minute, exclusive.
-        first_hour: First hour that the system has seen anything in; hours before it are unknown, not zero.
-        ring_start: First minute that is held by minutes.
     """
 
-    def __init__(self, timeline: Timeline, end: int, first_hour: int, ring_start: int) -> None:
+    def __init__(self, store: Store, timeline: Timeline, end: int) -> None:
         self._timeline = timeline
         self._end = end
         # The first hour is rarely a whole one.
-        self._known_from = first_hour + 1
-        self._ring_start = ring_start
+        self._known_from = (store.first_hour or 0) + 1
+        self._dark = store.dark
 
     # -- the same time on earlier days
 
@@ -117,11 +121,11 @@ class Past:
 
     def _between(self, begin: float, end: float) -> tuple[float, float] | None:
         """(cost, calls) between two minutes; None where a finding covered part of it."""
-        cost, calls = 0.0, 0.0
+        cost, calls, tainted = 0.0, 0.0, self._timeline.tainted
         for hour in range(int(begin // HOUR_MINUTES), math.ceil(end / HOUR_MINUTES)):
-            if hour in self._timeline.flagged:
+            if hour in self._dark or (hour in tainted and tainted[hour] & Taint.COST):
                 return None
-            known = self._timeline.hour(hour, self._ring_start)
+            known = self._timeline.hour(hour)
             if known.calls:
                 low, high = max(0.0, begin / HOUR_MINUTES - hour), min(1.0, end / HOUR_MINUTES - hour)
                 part = known.between(low, high)
@@ -134,11 +138,11 @@ class Past:
         last = before // HOUR_MINUTES - LEVEL_GAP
         observed, expected, calls = 0.0, 0.0, 0.0
         for hour in range(last - LEVEL_HOURS + 1, last + 1):
-            if hour < self._known_from or hour in self._timeline.flagged:
+            if hour < self._known_from or self._timeline.tainted.get(hour, 0) & Taint.COST or hour in self._dark:
                 continue
             earlier = self._days(hour * HOUR_MINUTES, HOUR_MINUTES)
             if earlier:
-                observed += self._timeline.hour(hour, self._ring_start).cost
+                observed += self._timeline.hour(hour).cost
                 expected += median(cost for cost, _ in earlier)
                 calls += median(calls for _, calls in earlier)
         if calls < LEVEL_CALLS or expected <= 0:
@@ -152,18 +156,17 @@ class Past:
         """The last day's hours that had calls, up to the hour under test."""
         last = (self._end - HOUR_MINUTES) // HOUR_MINUTES
         hours = (
-            self._timeline.hour(hour, self._ring_start)
+            self._timeline.hour(hour)
             for hour in range(last - DAY_HOURS, last)
-            if hour not in self._timeline.flagged
+            if not self._timeline.tainted.get(hour, 0) & Taint.COST
         )
         return [known for known in hours if known.calls]
 
     def known_for_a_day(self) -> bool:
         """Whether this key was there a day before the hour under test."""
         first = (self._end - HOUR_MINUTES) // HOUR_MINUTES - DAY_HOURS
-        return first >= self._known_from and any(
-            hour <= first and known.calls for hour, known in self._timeline.past.items()
-        )
+        oldest = self._timeline.book.first()
+        return first >= self._known_from and oldest is not None and oldest <= first
 
     def busiest_hour(self, length: int) -> Expectation | None:
         """The cost of the last day's most expensive hour, for `length` minutes; None where no hour is known."""
@@ -189,8 +192,8 @@ class Past:
         hours = self.last_day
         calls = sum(known.calls for known in hours)
         guess = CLUSTER * sum(known.cost for known in hours) / calls if calls else 0.0
-        spread = sum(known.spread * 12 / 11 for known in hours if known.spread is not None)
-        mean = sum(known.cost for known in hours if known.spread is not None)
+        spread = sum(known.spread * 12 / 11 for known in hours if not math.isnan(known.spread))
+        mean = sum(known.cost for known in hours if not math.isnan(known.spread))
         if mean <= 0:
             return guess
         weight = min(1.0, calls / 200)
@@ -212,16 +215,15 @@ class PerCall:
     payment: float
 
 
-def per_call(parts: Iterable[Timeline], minute: int, length: int, first_hour: int, ring_start: int) -> PerCall | None:
+def per_call(store: Store, parts: Iterable[Timeline], minute: int, length: int) -> PerCall | None:
     """What the calls of the window would have cost at the usual cost of a call of each part.
 
     Args:
+        store: See `Past`.
         parts: The tenant's (feature's) `model` timelines: each with its own usual cost of a call, so that a change in
             the mix of features is no change in price.
         minute: Last minute of the window.
-        length: Length in minutes; one of `timeline.LENGTHS`.
-        first_hour: First hour the system knows anything of.
-        ring_start: First minute that is held by minutes.
+        length: Length in minutes; one of `ring.LENGTHS`.
 
     Returns:
         None when no usual cost is known.
@@ -233,7 +235,7 @@ def per_call(parts: Iterable[Timeline], minute: int, length: int, first_hour: in
         count = part.calls[place]
         if not count:
             continue
-        past = Past(part, minute + 1, first_hour, ring_start)
+        past = Past(store, part, minute + 1)
         usual = past.usual_call()
         if usual is not None:
             hours = max(hours, len(past.last_day))

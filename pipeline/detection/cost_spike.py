@@ -8,14 +8,16 @@ see a steep rise early, the hour sees a doubling. Pure: see `rule`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, ClassVar, Final
+
+import msgspec
 
 from pipeline.detection.baseline import Expectation, Past, per_call, surprise
-from pipeline.detection.rule import Finding, Life
-from pipeline.windows.keys import subject
-from pipeline.windows.timeline import LENGTHS, Timeline
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive, Ratio, Taint
+from pipeline.detection.scene import Scene
+from pipeline.windows.ring import LENGTHS
+from pipeline.windows.timeline import Timeline
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
@@ -24,58 +26,34 @@ NANO: Final = 1_000_000_000
 CORRELATED: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a window of one length is too expensive.
 
     Attributes:
-        minutes: Length; one of `timeline.LENGTHS`.
+        minutes: Length; one of `ring.LENGTHS`.
         ratio: Observed over expected, at least.
         surprise: `baseline.surprise` against the highest cost that the expectation allows, at least.
     """
 
     minutes: int
-    ratio: float
-    surprise: float
+    ratio: Ratio
+    surprise: NotNegative
+
+    def __post_init__(self) -> None:
+        if self.minutes not in LENGTHS:
+            raise ValueError(f"minutes is {self.minutes}; it must be one of {', '.join(map(str, LENGTHS))}")
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Where and when a key is judged.
-
-    Attributes:
-        timeline: The key; its rolling sums stand at `minute`.
-        parts: The `model` timelines below it, for the usual cost of a call.
-        minute: Last minute of the windows under test.
-        first_hour: First hour the system knows anything of.
-        ring_start: First minute that is held by minutes.
-        thorough: Whether to look at baselines that take the last day's hours of a key and of its parts, too; once in a
-            few minutes is enough for an hour.
-    """
-
-    timeline: Timeline
-    parts: Callable[[], Iterable[Timeline]]
-    minute: int
-    first_hour: int
-    ring_start: int
-    thorough: bool = True
-
-
-_LIFE: Final = Life("cost.spike", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class CostSpike:
+class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     """The recipe.
 
     Attributes:
-        life: Tier and times.
         same_hour: Bounds against the same time of earlier days; empty where there is no such habit (a single user).
         per_call: Bound against the usual cost of these calls.
         busiest_hour: Bound against the busiest hour, for keys that are known for a day and too thin for `same_hour`.
         clear: An open finding is over when the last hour, and the last two, are below this ratio; shorter windows
             scatter too much.
-        warm_up_hours: Whole hours with calls that must be known for `per_call` and `busiest_hour`.
+        known_hours: Whole hours with calls that must be known for `per_call` and `busiest_hour`.
         least_calls: Calls in the window, at least.
         least_excess_usd: Excess over the expectation, at least.
         least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
@@ -85,7 +63,12 @@ class CostSpike:
         day_error: Relative error that a single day adds, because no two days are alike; shared by the days there are.
     """
 
-    life: Life = _LIFE
+    rule = "cost.spike"
+    tier = 1
+    every: ClassVar[int] = 1
+    taint: ClassVar[int] = Taint.COST
+    at_once: ClassVar[bool] = True
+
     same_hour: tuple[Bound, ...] = (
         Bound(120, 1.75, 4.3),
         Bound(60, 1.75, 4.3),
@@ -94,17 +77,17 @@ class CostSpike:
     )
     per_call: Bound = Bound(60, 1.75, 4.0)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
-    clear: float = 1.4
-    warm_up_hours: int = 3
-    least_calls: int = 10
-    least_excess_usd: float = 0.05
-    least_expected_calls: float = 12.0
-    least_window_calls: float = 8.0
-    spread_ratio: float = 1.5
-    model_error: float = 0.15
-    day_error: float = 0.15
+    clear: Ratio = 1.4
+    known_hours: Count = 3
+    least_calls: Count = 10
+    least_excess_usd: NotNegative = 0.05
+    least_expected_calls: NotNegative = 12.0
+    least_window_calls: NotNegative = 8.0
+    spread_ratio: Positive = 1.5
+    model_error: NotNegative = 0.15
+    day_error: NotNegative = 0.15
 
-    def evaluate(self, scene: Scene, firing: bool, memory: dict[str, float]) -> Finding | None:
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
         """Judge the windows that end with `scene.minute`.
 
         Args:
@@ -116,7 +99,7 @@ class CostSpike:
             The finding, or None; None also during the warm-up (docs/decisions/0005-baselines.md).
         """
         timeline = scene.timeline
-        past = Past(timeline, scene.minute + 1, scene.first_hour, scene.ring_start)
+        past = scene.memo("past", lambda: Past(scene.store, timeline, scene.minute + 1))
         if firing:
             return self._still(scene, past, memory)
         # The longest window holds the others: what is not in it is in none.
@@ -130,9 +113,27 @@ class CostSpike:
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
         if calls < self.least_calls or cost < self.least_excess_usd * NANO:
             return None
-        if len(past.last_day) < self.warm_up_hours:
+        if len(past.last_day) < self.known_hours:
             return None
         return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
+
+    def lacks(self, scene: Scene) -> str:
+        """See `KeyRecipe`."""
+        known = len(Past(scene.store, scene.timeline, scene.minute + 1).last_day)
+        few = f"{known} of {self.known_hours} hours with calls" if known < self.known_hours else ""
+        return super().lacks(scene) or few
+
+    def explain(self, scene: Scene, finding: Finding) -> dict[str, Any]:
+        """The features with the largest part in a tenant's cost."""
+        if scene.key[0] != "tenant":
+            return {}
+        place = LENGTHS.index(finding.details["minutes"])
+        parts = []
+        for other in scene.parts("feature"):
+            other.seek(scene.minute)
+            if other.cost[place]:
+                parts.append((-other.cost[place], other.key[2]))
+        return {"features_usd": {name: round(-cost / NANO, 6) for cost, name in sorted(parts)[:5]}}
 
     def _habit(self, past: Past, minutes: int) -> Expectation | None:
         """What the same time of earlier days promises; None where that is too little to be a baseline."""
@@ -149,7 +150,7 @@ class CostSpike:
             calls, cost = scene.timeline.calls[place], scene.timeline.cost[place]
             if calls < self.least_calls:
                 continue
-            expected = self._habit(past, bound.minutes)
+            expected = scene.memo(f"habit {bound.minutes}", partial(self._habit, past, bound.minutes))
             # The careful expectation is the higher one, and costs more to make.
             if expected is not None and cost >= bound.ratio * expected.cost:
                 expected = past.careful(expected, bound.minutes)
@@ -168,9 +169,9 @@ class CostSpike:
         """
         place = LENGTHS.index(bound.minutes)
         made, due, days = 0.0, 0.0, 1
-        for part in scene.parts():
+        for part in scene.parts("model"):
             part.seek(scene.minute)
-            past = Past(part, scene.minute + 1, scene.first_hour, scene.ring_start)
+            past = Past(scene.store, part, scene.minute + 1)
             expected, payment = past.same_hour(bound.minutes), past.payment()
             if expected is None or expected.cost <= 0 or payment <= 0:
                 continue
@@ -182,7 +183,7 @@ class CostSpike:
         return self._stands_out(made, Expectation("same_hour", due, 0.0, days), bound, 1.0)
 
     def _by_call(self, scene: Scene, past: Past) -> Finding | None:
-        usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
+        usual = per_call(scene.store, _models(scene), scene.minute, HOUR_MINUTES)
         if usual is None:
             return None
         if not self._exceeds(scene, usual.observed, usual.expected, self.per_call, CORRELATED * usual.payment):
@@ -218,7 +219,7 @@ class CostSpike:
         highest = expected.cost * (1 + error) + 1.5 * math.sqrt(payment * expected.cost / expected.days)
         return surprise(cost, highest, payment) >= bound.surprise
 
-    def _still(self, scene: Scene, past: Past, memory: dict[str, float]) -> Finding | None:
+    def _still(self, scene: Scene, past: Past, memory: Memory) -> Finding | None:
         """The last hours against what the open finding stood on; None when it is clear."""
         cost = scene.timeline.cost[_HOUR]
         if "level" in memory:
@@ -235,7 +236,7 @@ class CostSpike:
             expected = Expectation("busiest_hour", memory["busiest_cost"], memory["busiest_calls"])
         else:
             # Hours that the finding covers are flagged, so the usual cost of a call is the one before it.
-            usual = per_call(scene.parts(), scene.minute, HOUR_MINUTES, scene.first_hour, scene.ring_start)
+            usual = per_call(scene.store, _models(scene), scene.minute, HOUR_MINUTES)
             if usual is None:
                 return None
             bound, expected, cost = self.per_call, usual.expected, usual.observed
@@ -248,7 +249,7 @@ class CostSpike:
         calls_ratio = calls / expected.calls if expected.calls else 0.0
         each_ratio = ratio / calls_ratio if calls_ratio else 0.0
         severity: Severity = "SEV1" if ratio >= 4 else "SEV2"
-        names = subject(timeline.key)
+        names = scene.names
         return Finding(
             window=Span((end - bound.minutes) * MINUTE_MS, end * MINUTE_MS),
             observed=cost / NANO,
@@ -276,6 +277,10 @@ class CostSpike:
 _HOUR: Final = LENGTHS.index(HOUR_MINUTES)
 
 
+def _models(scene: Scene) -> list[Timeline]:
+    return [] if scene.key[0] == "user" else scene.parts("model")
+
+
 def _frozen(expected: Expectation) -> dict[str, float]:
     if expected.kind == "same_hour":
         return {"level": expected.level}
@@ -291,9 +296,8 @@ def _onset(timeline: Timeline, minute: int, length: int, expected: Expectation, 
     """
     each = expected.cost / length * ((ratio - 1) / math.log(ratio) if ratio > 1 else 1.0)
     total, lowest, onset = 0.0, 0.0, minute - length + 1
-    for now in range(minute - length + 1, minute + 1):
-        slot = timeline.minutes.get(now)
-        total += (slot.cost if slot is not None else 0) - each
+    for now, cost in enumerate(timeline.cost_by_minute(minute - length + 1, length), minute - length + 1):
+        total += cost - each
         if total < lowest:
             lowest, onset = total, now + 1
     return min(onset, minute)

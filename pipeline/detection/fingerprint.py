@@ -1,57 +1,39 @@
 """Keyed fingerprints of what a call did, made before redaction, so that `guard` sees loops without seeing text.
 
-`measure` calls `loop_marks`. What is the same in two rounds of a loop must be equal here, and progress must not: tool
-arguments are compared as JSON with sorted keys, and what changes in every round without meaning anything (request ids,
-UUIDs, time stamps, hexadecimal digests, attempt counters) is replaced. Bare numbers and dates stay: page 3 is not page
-2. A mark is two hashes, `strict.loose`; the loose one also ignores case, spacing and the value of numbers, for near
-repeats. Nothing here keeps or returns text.
+`measure` calls `loop_marks`. What is the same in two rounds of a loop must be equal here, and progress must not. A mark
+is two hashes, `strict.loose`: the strict one of what `canonical` leaves, the loose one also without case, spacing, and
+whatever holds a digit or a slash. A shape (`shapes`) says beyond that how near two steps are. Nothing here keeps or
+returns text.
 
-Cost: about 25 ns a character; of long texts only head, tail and length are hashed.
+Cost: about 25 ns a character for a mark, 50 for a shape; of long texts only head, tail and length are looked at.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from pipeline.detection.messages import as_json, calls_in, is_stand_in, messages_of, said, tail_results
+from pipeline.detection.canonical import MAX_TEXT_CHARS, arguments, canonical, result
+from pipeline.detection.messages import answered, calls_in, is_stand_in, messages_of, role_of, said, told
+from pipeline.detection.shapes import Looked, look, name_bits, tag, writes
+from pipeline.detection.words import sample
 from schemas.event import Event, ToolCall
-from schemas.fact import Loop
+from schemas.fact import Loop, Shape
 
 # Ends the mark of a tool call of which only the name is known (content mode `none`).
 NAME_ONLY: Final = "~"
 
-# Tool arguments and results; answers and questions.
-MAX_CHARS: Final = 8_192
-MAX_TEXT_CHARS: Final = 2_048
-MAX_DEPTH: Final = 16
+# Of arguments, what may name one of many: an identifier, a number of some digits, the last part of a path. Shorter ones
+# are found everywhere by chance.
+_NAMED: Final = re.compile(r"(?<![\w.@-])(?=[\w.@-]{4})[A-Za-z_.@-]*+\d[\w.@-]*+")
+MOST_TOLD: Final = 8
+MOST_TOLD_CHARS: Final = 100_000
 
-# Where something volatile may stand: looked for first, because the exact pattern costs ten times as much.
-_CANDIDATE: Final = re.compile(r"[0-9a-fA-FxTZ:.+-]{7,}+")
-_VOLATILE: Final = re.compile(
-    r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-    r"|\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
-    r"|(?<!\d)\d\d?:\d\d:\d\d(?:\.\d+)?"
-    r"|(?<![\d.])1\d{9}(?:\d{3}){0,3}(?:\.\d+)?(?!\d)"
-    r"|0x[0-9A-Fa-f]{4,}"
-    r"|(?<![0-9A-Fa-f])(?=[a-fA-F]*\d)[0-9a-fA-F]{16,}"
-)
-_LOOSE: Final = bytes(
-    ord("0") if byte in b"123456789" else ord(" ") if byte in b"\t\r\n" else byte + 32 if 65 <= byte <= 90 else byte
-    for byte in range(256)
-)
-_RUNS: Final = re.compile(rb"00+|  +")
-_VOLATILE_KEYS: Final = frozenset(
-    "id call_id tool_call_id tool_use_id request_id requestid correlation_id trace_id traceid span_id session_id nonce "
-    "idempotency_key timestamp ts time now date_time datetime created_at updated_at attempt attempts retry retries "
-    "retry_count try counter sequence elapsed elapsed_ms duration duration_ms latency latency_ms took took_ms".split()
-)
-# `id` and `time` can be what a tool is asked for; they are volatile in results only.
-_ASKED_FOR: Final = frozenset({"id", "time", "now", "date_time", "datetime", "session_id", "duration", "sequence"})
-_VOLATILE_ARGUMENTS: Final = _VOLATILE_KEYS - _ASKED_FOR
 _ERROR: Final = re.compile(
     r"^[^\w{]*(?:error|exception|traceback|failed|failure|fatal|http\s*[45]\d\d\b|timed? ?out|permission denied)"
     r"|\"(?:error|errors|exception)\"\s*:\s*(?!null|\"\"|\[\]|false)"
@@ -71,113 +53,135 @@ def loop_marks(event: Event, key: bytes) -> Loop | None:
     calls = event.tool_calls or calls_in(event.output)
     messages = messages_of(event.input)
     own = [call.result for call in calls if call.result is not None]
-    results = [_result(value) for value in own or tail_results(messages)]
+    late, asked, before = answered(messages) if not own else ([], [], 0)
     output = said(event.output)
-    tail = said(messages[-1]) if messages else ""
-    if not (calls or results or output or tail):
+    tail = said(messages[-1]) if messages and not late else ""
+    if not (calls or own or late or output or tail):
         return None
+    # Where the input shows earlier requests, the next call's will show this one.
+    actions, action_shape = marks.actions(calls, messages, shaped=not asked)
+    asked_marks, asked_shape = marks.actions(asked, messages[:before], shaped=True)
+    results, result_shape, errors, words = marks.results(own or late)
+    output_mark, output_shape, said_words = marks.text(b"o", output, shaped=not calls)
+    tail_mark, tail_shape, _ = marks.text(b"i", tail, shaped=not calls and bool(output))
     return Loop(
-        actions=tuple(_action(call, marks) for call in calls),
-        results=tuple(marks.of(b"r", text) for text in results),
+        actions=actions,
+        results=results,
         own_results=bool(own),
-        output=marks.of(b"o", _canonical(output, MAX_TEXT_CHARS)) if output else None,
-        input_tail=marks.of(b"i", _canonical(tail, MAX_TEXT_CHARS)) if tail else None,
-        tool_errors=sum(_ERROR.search(text[:400]) is not None for text in results),
+        output=output_mark,
+        input_tail=tail_mark,
+        tool_errors=errors,
         input_messages=len(messages),
+        asked=asked_marks,
+        action_shape=action_shape,
+        asked_shape=asked_shape,
+        result_shape=result_shape,
+        output_shape=output_shape,
+        tail_shape=tail_shape,
+        tail_role=role_of(messages) if tail_shape is not None else "",
+        answer_words=sample(words or said_words, marks.key),
     )
 
 
-def _action(call: ToolCall, marks: _Marks) -> str:
-    mark = marks.of(b"a" + (call.name or "").encode("utf-8", "surrogatepass"), _arguments(call))
-    return mark if call.arguments is not None else mark + NAME_ONLY
-
-
 class _Marks:
-    """Keyed hashes: 64 bits of the text, a dot, 32 bits of the loose text."""
+    """Marks and shapes under one key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key[:64]
+        self.key = key[:64]
 
-    def of(self, kind: bytes, text: str) -> str:
-        data = text.encode("utf-8", "surrogatepass")
-        strict = blake2b(kind + b"\x1f" + data, digest_size=8, key=self._key)
-        loosely = _RUNS.sub(_first, data.translate(_LOOSE))
-        loose = blake2b(kind + b"\x1e" + loosely, digest_size=4, key=self._key)
-        return f"{strict.hexdigest()}.{loose.hexdigest()}"
+    def actions(
+        self, calls: Sequence[ToolCall], messages: Sequence[Any], *, shaped: bool
+    ) -> tuple[tuple[str, ...], Shape | None]:
+        """A mark for each call, and their shape together; `messages` is what the model had read by then."""
+        if not calls:
+            return (), None
+        settled = [(call, *arguments(call, partial(_was_told, messages))) for call in calls]
+        looked = [look(value, self.key) for _, _, value in settled]
+        marks = tuple(
+            self._of(b"a" + _bytes(call.name or ""), text, one.loose) + (NAME_ONLY if call.arguments is None else "")
+            for (call, text, _), one in zip(settled, looked, strict=True)
+        )
+        if not shaped:
+            return marks, None
+        whole = looked[0] if len(looked) == 1 else look([value for _, _, value in settled], self.key)
+        names = [
+            name
+            for _, text, value in settled
+            if not is_stand_in(value)
+            for name in _NAMED.findall(text)
+            if _names_one(name)
+        ][:MOST_TOLD]
+        told_names = told_of(messages, names) if names else set[str]()
+        shape = msgspec.structs.replace(
+            whole.shape,
+            tag=tag(calls, self.key),
+            told=name_bits(told_names, self.key),
+            made_up=bool(names) and not told_names and any(told(messages)),
+            writes=writes(calls),
+        )
+        return marks, shape
 
+    def results(self, values: Sequence[Any]) -> tuple[tuple[str, ...], Shape | None, int, list[str]]:
+        """A mark for each result, their shape together, how many of them look like errors, and their words."""
+        if not values:
+            return (), None, 0, []
+        marks, settled, errors = [], [], 0
+        for value in values:
+            text, plain = result(value)
+            looked = look(plain, self.key)
+            marks.append(self._of(b"r", text, looked.loose))
+            settled.append((plain, looked))
+            errors += _ERROR.search(text[:400]) is not None
+        one: Looked = settled[0][1] if len(settled) == 1 else look([plain for plain, _ in settled], self.key)
+        return tuple(marks), one.shape, errors, one.words
 
-def _first(match: re.Match[bytes]) -> bytes:
-    return match[0][:1]
+    def text(self, kind: bytes, text: str, *, shaped: bool) -> tuple[str | None, Shape | None, list[str]]:
+        """The mark of what was said, and its shape and words where they are wanted."""
+        if not text:
+            return None, None, []
+        looked = look(text, self.key)
+        mark = self._of(kind, canonical(text, MAX_TEXT_CHARS), looked.loose)
+        return (mark, looked.shape, looked.words) if shaped else (mark, None, [])
 
-
-# -- what is compared
-
-
-def _without_volatile(text: str) -> str:
-    return _CANDIDATE.sub(_replace, text)
-
-
-def _replace(match: re.Match[str]) -> str:
-    return _VOLATILE.sub("#", match[0])
-
-
-def _arguments(call: ToolCall) -> str:
-    """Canonical arguments; equal for equal meaning, whatever the order of keys."""
-    value = call.arguments
-    if isinstance(value, str):
-        if len(value) > MAX_CHARS:
-            return _canonical(value)
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return _canonical(value)
-    return "" if value is None else _json(_settled(value, _VOLATILE_ARGUMENTS, 0))
-
-
-def _result(value: Any) -> str:
-    """Canonical result of a tool."""
-    if isinstance(value, str):
-        if len(value) <= MAX_CHARS and value[:1] in ("{", "["):
-            try:
-                value = msgspec.json.decode(value)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                return _canonical(value)
-        else:
-            return _canonical(value)
-    if isinstance(value, dict | list):
-        return _json(_settled(value, _VOLATILE_KEYS, 0))
-    return _canonical(str(value))
-
-
-def _settled(value: Any, volatile: frozenset[str], depth: int) -> Any:
-    """A JSON value without what changes in every round."""
-    if is_stand_in(value):
-        return value
-    if isinstance(value, str):
-        return _without_volatile(value) if len(value) <= MAX_CHARS else _canonical(value)
-    if isinstance(value, dict):
-        if depth >= MAX_DEPTH:
-            return "<deep>"
-        return {
-            key: "#" if key.lower() in volatile else _settled(item, volatile, depth + 1) for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return "<deep>" if depth >= MAX_DEPTH else [_settled(item, volatile, depth + 1) for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) >= 1e9:
-        # An epoch in seconds or milliseconds, perhaps.
-        return _VOLATILE.sub("#", str(value))
-    return value
+    def _of(self, kind: bytes, text: str, loose: str) -> str:
+        """64 keyed bits of the text, a dot, 32 of the loose text."""
+        strict = blake2b(kind + b"\x1f" + _bytes(text), digest_size=8, key=self.key)
+        loosely = blake2b(kind + b"\x1e" + _bytes(loose), digest_size=4, key=self.key)
+        return f"{strict.hexdigest()}.{loosely.hexdigest()}"
 
 
-def _json(value: Any) -> str:
-    return _cut(as_json(value))
+def _names_one(name: str) -> bool:
+    """Whether it can name one of many: a year or a small number stands in every text."""
+    return len(name) > 4 or not name.isdigit()
 
 
-def _canonical(text: str, most: int = MAX_CHARS) -> str:
-    return _without_volatile(_cut(text, most)).strip()
+def told_of(messages: Sequence[Any], names: Iterable[str]) -> set[str]:
+    """Those of some identifiers that people or tools have named to the model."""
+    missing, found = set(names), set[str]()
+    chars = 0
+    for text in told(messages):
+        found |= {name for name in missing if _stands_in(name, text)}
+        missing -= found
+        chars += len(text)
+        if not missing or chars > MOST_TOLD_CHARS:
+            break
+    return found
 
 
-def _cut(text: str, most: int = MAX_CHARS) -> str:
-    """Long texts by head, tail and length: what differs only in the middle rarely has the same length."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[:half]}\x1f{len(text)}\x1f{text[-half:]}"
+def _stands_in(name: str, text: str) -> bool:
+    """Whether an identifier stands in a text by itself, not as a part of a longer one."""
+    place = text.find(name)
+    while place >= 0:
+        end = place + len(name)
+        if not (text[place - 1 : place].isalnum() or text[end : end + 1].isalnum()):
+            return True
+        place = text.find(name, place + 1)
+    return False
+
+
+def _was_told(messages: Sequence[Any], name: str) -> bool:
+    return name in told_of(messages, (name,))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

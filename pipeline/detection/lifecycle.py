@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.detection.rule import Finding, Life
+from pipeline.detection.rule import Finding, Life, Memory
+from pipeline.detection.shown import query
 from schemas.anomaly import Anomaly, Severity, Span, State
 
 _RANK = {"SEV3": 0, "SEV2": 1, "SEV1": 2}
@@ -33,7 +34,7 @@ class Case(msgspec.Struct):
     since: int = 0
     quiet_since: int | None = None
     last: Anomaly | None = None
-    memory: dict[str, float] = {}
+    memory: Memory = {}
 
     @property
     def firing(self) -> bool:
@@ -41,9 +42,11 @@ class Case(msgspec.Struct):
         return self.state == "open"
 
 
-def identity(rule: str, subject: dict[str, str], window_start_ms: int) -> str:
-    """32 hexadecimal digits that name a finding."""
+def identity(rule: str, subject: dict[str, str], window_start_ms: int, *, shadow: bool = False) -> str:
+    """32 hexadecimal digits that name a finding; one in shadow is another than one that is told."""
     parts = [rule, str(window_start_ms), *(f"{name}={subject[name]}" for name in sorted(subject))]
+    if shadow:
+        parts.append("shadow")
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -55,6 +58,9 @@ def step(
     Returns:
         The case, None when there is nothing to remember of it, and the revision to publish, if any.
     """
+    if case.last is not None and case.last.shadow != life.shadow:
+        # What was said in shadow was told to nobody, so it must be said anew; and the other way round.
+        return None, close(case, now_ms, "its rule was moved into or out of shadow") if case.firing else None
     if finding is not None:
         return _found(life, case, subject, finding, now_ms)
     if case.state == "open":
@@ -131,9 +137,9 @@ def _anomaly(
     severity: Severity,
 ) -> Anomaly:
     return Anomaly(
-        id=identity(life.rule, subject, finding.window.start) if before is None else before.id,
+        id=(identity(life.rule, subject, finding.window.start, shadow=life.shadow) if before is None else before.id),
         rule=life.rule,
-        tier=life.tier,
+        tier=finding.tier or life.tier,
         severity=severity,
         state=state,
         revision=1 if before is None else before.revision + 1,
@@ -151,4 +157,6 @@ def _anomaly(
         detected_at=now_ms,
         suggested_control=finding.suggested_control,
         details=finding.details,
+        shadow=life.shadow,
+        query=query(life.rule, subject, Span(finding.window.start, finding.window.end)),
     )

@@ -6,42 +6,55 @@ markers of transactions take one each.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated
+
+from msgspec import Meta
 
 from pipeline.detection.lifecycle import identity
-from pipeline.detection.rule import Life
+from pipeline.detection.rule import Recipe
 from schemas.anomaly import Anomaly, Span
 from schemas.fact import Fact
 
-LIFE: Final = Life("loss.detected", 1)
-LEAST_POSITIONS: Final = 2
 
+class LossDetected(Recipe, frozen=True, kw_only=True):
+    """The recipe.
 
-def lost(gap: Fact) -> Anomaly | None:
-    """The page for a gap record; None where a transaction's marker explains it."""
-    position, count = gap.position, gap.next_offset - gap.position.offset
-    if count < LEAST_POSITIONS:
-        return None
-    last = f"{position.epoch}/{position.partition}/{gap.next_offset - 1}"
-    subject = {"epoch": str(position.epoch), "partition": str(position.partition), "offset": str(position.offset)}
-    return Anomaly(
-        id=identity(LIFE.rule, subject, 0),
-        rule=LIFE.rule,
-        tier=LIFE.tier,
-        severity="SEV1",
-        state="open",
-        revision=1,
-        subject=subject,
-        window=Span(gap.received_at, gap.received_at + 1),
-        observed=float(count),
-        baseline=None,
-        threshold=float(LEAST_POSITIONS),
-        ratio=None,
-        unit="records",
-        evidence=(f"{position.epoch}/{position.partition}/{position.offset}", last),
-        why=f"{count:,} records of partition {position.partition} were deleted from the raw topic before they were "
-        f"read: {position.epoch}/{position.partition}/{position.offset} to {last}.",
-        runbook=LIFE.runbook,
-        opened_at=gap.received_at,
-        detected_at=gap.received_at,
-    )
+    Attributes:
+        least_positions: Missing positions in a row, at least.
+    """
+
+    rule = "loss.detected"
+    tier = 1
+
+    least_positions: Annotated[int, Meta(ge=1)] = 2
+
+    def evaluate(self, gap: Fact) -> Anomaly | None:
+        """The page for a gap record; None where a transaction's marker explains it."""
+        position, count = gap.position, gap.next_offset - gap.position.offset
+        if count < self.least_positions:
+            return None
+        last = f"{position.epoch}/{position.partition}/{gap.next_offset - 1}"
+        subject = {"epoch": str(position.epoch), "partition": str(position.partition), "offset": str(position.offset)}
+        return Anomaly(
+            id=identity(self.rule, subject, 0, shadow=self.shadow),
+            rule=self.rule,
+            tier=self.tier,
+            severity="SEV1",
+            state="open",
+            revision=1,
+            subject=subject,
+            window=Span(gap.received_at, gap.received_at + 1),
+            observed=float(count),
+            baseline=None,
+            threshold=float(self.least_positions),
+            ratio=None,
+            unit="records",
+            evidence=(f"{position.epoch}/{position.partition}/{position.offset}", last),
+            why=f"{count:,} records of partition {position.partition} were deleted from the raw topic before they were "
+            f"read: {position.epoch}/{position.partition}/{position.offset} to {last}.",
+            runbook=self.life.runbook,
+            opened_at=gap.received_at,
+            detected_at=gap.received_at,
+            shadow=self.shadow,
+            query="tokentrail verify",
+        )

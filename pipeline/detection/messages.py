@@ -6,7 +6,8 @@ stand-in reads as its hash, which is all there is.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -36,32 +37,89 @@ def messages_of(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
-def tail_results(messages: list[Any]) -> list[Any]:
-    """Tool results at the end of the input, in order."""
-    found: list[Any] = []
-    for message in reversed(messages):
-        results = _results_of(message)
-        if not results or len(found) >= MAX_RESULTS:
+def answered(messages: list[Any]) -> tuple[list[Any], list[ToolCall], int]:
+    """What the input ends with, where it ends with tool results.
+
+    Returns:
+        The results in order, the tool calls that they answer (none where the input does not show them), and how many
+        messages stand before those calls.
+    """
+    results: list[Any] = []
+    place = len(messages)
+    while place and len(results) < MAX_RESULTS:
+        found = _results_of(messages[place - 1])
+        if not found:
             break
-        found = results + found
-    return found
+        results = found + results
+        place -= 1
+    if not results:
+        return [], [], place
+    calls: list[ToolCall] = []
+    while place and len(calls) < MAX_RESULTS:
+        asked = calls_in(messages[place - 1])
+        if not asked:
+            break
+        calls = asked + calls
+        place -= 1
+        if not _is_call(messages[place]):
+            break
+    return results, calls, place
 
 
 def calls_in(output: Any) -> list[ToolCall]:
-    """Tool calls inside output messages, where the event does not list them."""
+    """Tool calls inside messages, where the event does not list them."""
     calls = []
     for message in output if isinstance(output, list) else [output]:
         if not isinstance(message, dict):
             continue
-        for call in message.get("tool_calls") or ():
+        listed = message.get("tool_calls")
+        for call in listed if isinstance(listed, list) else ():
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict):
                 calls.append(ToolCall(str(function.get("name")), function.get("arguments")))
-        content = message.get("content")
+        if _is_call(message):
+            calls.append(ToolCall(str(message.get("name")), message.get("arguments")))
+        old = message.get("function_call")
+        if isinstance(old, dict):
+            calls.append(ToolCall(str(old.get("name")), old.get("arguments")))
+        content = message.get("content") or message.get("parts")
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") == "tool_use":
+            if not isinstance(part, dict):
+                continue
+            google = part.get("functionCall") or part.get("function_call")
+            if part.get("type") == "tool_use":
                 calls.append(ToolCall(str(part.get("name")), part.get("input")))
+            elif isinstance(google, dict):
+                calls.append(ToolCall(str(google.get("name")), google.get("args")))
     return calls
+
+
+def told(messages: Sequence[Any]) -> Iterator[str]:
+    """What the model was told by people and tools, the newest first: messages that are not its own."""
+    for message in reversed(messages):
+        if isinstance(message, str):
+            yield message
+        elif isinstance(message, dict) and message.get("role") not in ("assistant", "model"):
+            content = message.get("content")
+            if isinstance(content, str):
+                yield content
+            else:
+                yield said(message) or "\n".join(map(str, _results_of(message)))
+
+
+def role_of(messages: list[Any]) -> Literal["", "user", "assistant", "other"]:
+    """Who said the last message; a bare text is a person's."""
+    if not messages:
+        return ""
+    last = messages[-1]
+    role = last.get("role") if isinstance(last, dict) else "user"
+    if role in ("user", "human"):
+        return "user"
+    return "assistant" if role in ("assistant", "model", "ai") else "other"
+
+
+def _is_call(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("type") == "function_call"
 
 
 def said(value: Any, depth: int = 0) -> str:

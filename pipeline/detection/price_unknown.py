@@ -5,41 +5,39 @@ One finding a model. Pure: see `rule`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import ClassVar
 
-from pipeline.detection.rule import Finding, Life
-from pipeline.windows.keys import subject
-from pipeline.windows.timeline import Timeline
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive
+from pipeline.detection.scene import Scene
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
 
 
-@dataclass(frozen=True, slots=True)
-class PriceUnknown:
-    """The recipe.
+class PriceUnknown(KeyRecipe, frozen=True, kw_only=True):
+    """The recipe. It is over after a day in which no call was without a price.
 
     Attributes:
-        life: Tier and times; it is over after a day in which no call was without a price.
-        least_calls: Calls without a price within the hour, at least.
+        least_calls: Calls without a price within the minute, at least.
     """
 
-    life: Life = field(
-        default=Life("price.unknown", 2, clear_ms=24 * 3_600_000, rejoin_ms=7 * 86_400_000, longest_ms=30 * 86_400_000)
-    )
-    least_calls: int = 1
+    rule = "price.unknown"
+    tier = 2
+    every: ClassVar[int] = 1
+    late: ClassVar[bool] = True
 
-    def evaluate(self, timeline: Timeline, minute: int) -> Finding | None:
-        """Judge the minute `minute`."""
-        slot = timeline.minutes.get(minute)
-        if slot is None or slot.unpriced < self.least_calls:
+    clear_minutes: NotNegative = 1_440.0
+    rejoin_minutes: NotNegative = 7 * 1_440.0
+    longest_hours: Positive = 720.0
+    least_calls: Count = 1
+
+    def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
+        """Judge the minute of the scene, and what has come for it late; see `KeyRecipe`."""
+        if scene.timeline.minute_total(scene.minute).unpriced < self.least_calls:
             return None
-        names = subject(timeline.key)
-        who = " ".join(f"{name} {value}" for name, value in names.items()) or "calls that name no model"
-        last_hour = sum(
-            timeline.minutes[m].unpriced for m in range(minute - HOUR_MINUTES + 1, minute + 1) if m in timeline.minutes
-        )
+        last_hour = scene.blocks(HOUR_MINUTES).unpriced
+        who = scene.who or "calls that name no model"
         return Finding(
-            window=Span(minute * MINUTE_MS, (minute + 1) * MINUTE_MS),
+            window=Span(scene.minute * MINUTE_MS, scene.end_ms),
             observed=float(last_hour),
             baseline=None,
             threshold=float(self.least_calls),
@@ -48,5 +46,5 @@ class PriceUnknown:
             why=(
                 f"{who}: {last_hour} calls in the last hour have no known price, so their cost is missing in every sum."
             ),
-            began_at=minute * MINUTE_MS,
+            began_at=scene.minute * MINUTE_MS,
         )

@@ -1,207 +1,221 @@
-"""What one run has done lately, and whether it goes in circles. Pure: marks in, repeats out; no thresholds.
+"""What one run has done lately, and how often it has repeated itself. Pure: facts in, repeats out; no thresholds.
 
-A step is a set of tool calls together with their results (which usually arrive with the next call), or, where no tools
-are used, an answer together with the message it answers. A step that repeats with the same result is no progress; a
-poller whose results change makes progress. Circles of up to LONGEST steps are seen by one counter a length: how many
-steps in a row equal the step so many places before.
+Every step is compared with the last ones of its run: in circles (`circles`), wherever they stand, because processes of
+one run may work at the same time, and by what it brings (`news`), because a run that does known things in a new order
+gets nowhere either.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from pipeline.detection.fingerprint import NAME_ONLY
-from schemas.fact import Fact, Loop
+from pipeline.detection.circles import forget, getting_on, repeat, rounds
+from pipeline.detection.nearness import BOUNDS, EQUAL, HEAD, RECORD, TRENDS, UNLIKE, Likeness, comparing, remember
+from pipeline.detection.news import ENOUGH, listen
+from pipeline.detection.run import EVIDENCE, LONGEST, NEAR_REMEMBERED, REMEMBERED, STEP, Run
+from pipeline.detection.steps import ERROR, HUMAN, TEXT, Step, steps_of
+from schemas.fact import Fact
 
-LONGEST: Final = 6
-REMEMBERED: Final = 24
-EVIDENCE: Final = 5
+# Steps of which it is remembered whether they were new.
+NOVELTY: Final = 32
+# Between steps of a run that waits for something, and is told no more than that it is not there yet.
+WAIT_MS: Final = 30_000
+FEW_WORDS: Final = 5
+# Longer than a program takes to say "go on", shorter than a person takes to read an answer and to write again.
+HASTY_MS: Final = 4_000
+# How fast money goes is seen in stretches of this length.
+STRETCH_MS: Final = 300_000
+# A message of so few words says no more than to go on.
+GO_ON_WORDS: Final = 2
 
-# Bytes of one remembered step.
-STRICT: Final = 8
-LOOSE: Final = 4
-
-
-class Step(NamedTuple):
-    """One step.
-
-    Attributes:
-        kind: `tool`: actions with their results; `blind`: actions whose results nobody sent; `text`: an answer and
-            what it answers; `failed`: a call that did not succeed.
-        strict: What it did, exactly; STRICT bytes.
-        loose: The same without numbers, case and spacing; LOOSE bytes.
-        failed: Whether it is a failed call, or a result looks like an error.
-    """
-
-    kind: str
-    strict: bytes
-    loose: bytes
-    failed: bool
-
-
-class Run(msgspec.Struct, gc=False):
-    """State of one run, about 1 kB.
-
-    Attributes:
-        seen_ms: Watermark when the newest fact was seen: a producer's clock may be hours behind.
-        waiting: Actions whose results have not come yet.
-        strict: The last REMEMBERED steps, newest last.
-        loose: The same, loosely.
-        exact: For each length of circle, how many steps in a row equal the step so many places before.
-        near: The same for loose equality.
-        gap_ms: Time between the last two equal failures, to see back-off.
-        step_ms: Event time of the newest step.
-        cost: Nano-dollars of the run since its newest new step, which is where a circle begins.
-        began_ms: Event time of that step.
-        evidence: Positions of the newest calls.
-        calls: Calls of the run.
-    """
-
-    seen_ms: int = 0
-    waiting: tuple[str, ...] = ()
-    strict: bytes = b""
-    loose: bytes = b""
-    exact: list[int] = msgspec.field(default_factory=lambda: [0] * LONGEST)
-    near: list[int] = msgspec.field(default_factory=lambda: [0] * LONGEST)
-    gap_ms: int = 0
-    step_ms: int = 0
-    cost: int = 0
-    began_ms: int = 0
-    evidence: list[str] = []
-    calls: int = 0
+_MOST: Final = 0xFFFF_FFFF
 
 
 class Circle(msgspec.Struct, frozen=True, gc=False):
-    """How often a run has repeated itself.
+    """How often a run has repeated itself by one step.
 
     Attributes:
-        kind: Kind of its newest step.
+        step: The step.
         exact: Rounds of the same circle, the first included.
         exact_length: Steps in that circle.
-        near: The same for loose equality.
+        near: Rounds of nearly the same circle in which no number gets on.
         near_length: Steps in that circle.
-        again: How often the newest step is among the last REMEMBERED, wherever.
-        failed: Whether the newest step failed.
+        weak: Whether that circle is near by weak grades, or answers messages that are not the same exactly.
+        again: How often the step is among the last REMEMBERED, wherever.
+        alike: How many of the newest steps, up to NEAR_REMEMBERED and itself, are near to it; 1 where a number gets on.
+        errors: Tool steps in a row that ended in an error.
+        known: Of the last NOVELTY steps, which were nothing new; one bit a step, the newest lowest.
+        grown: Whether the input has grown since the last new step; None where nothing is known of its size.
+        patient: Whether somebody takes their time between these steps.
+        checked: How many words of late answers were looked for among earlier ones; see `news`.
+        fresh: How many of those were new.
+        steps: Steps of the run so far, at most 255.
+        unprompted: Answers in a row to messages that say no more than to go on.
     """
 
-    kind: str
+    step: Step
     exact: int
     exact_length: int
     near: int
     near_length: int
+    weak: bool
     again: int
-    failed: bool
+    alike: int
+    errors: int
+    known: int
+    grown: bool | None
+    patient: bool
+    checked: int
+    fresh: int
+    steps: int
+    unprompted: int
 
 
-def observe(run: Run, fact: Fact) -> Circle | None:
-    """Take one call into a run; the circle it closes, or None where it added no step."""
-    run.calls += 1
-    run.cost += fact.cost_nano_usd or 0
-    run.evidence = [*run.evidence[1 - EVIDENCE :], str(fact.position)]
-    marks = fact.loop or Loop()
-    found = None
-    for step in _steps(run, fact, marks):
-        if _is_backed_off(run, step, fact):
-            continue
-        found = _push(run, step, fact)
+def observe(run: Run, fact: Fact, at_ms: int) -> list[Circle]:
+    """Take one call into a run; a circle for each step that it completes and that can matter.
+
+    Args:
+        run: The run.
+        fact: The call.
+        at_ms: Its event time.
+    """
+    _count(run, fact, at_ms)
+    steps, run.pending = steps_of(fact, run.pending)
+    found = []
+    for step in steps:
+        strict = step.question.strict + step.answer.strict
+        if not (step.flags & ERROR and _is_backed_off(run, strict, fact, at_ms)):
+            circle = _push(run, step, strict, fact, at_ms)
+            if circle is not None:
+                found.append(circle)
+    took_ms = fact.latency_ms
+    run.busy = int(took_ms / 100) if took_ms and took_ms < 25_500 else 255 if took_ms else 0
     return found
 
 
-def _steps(run: Run, fact: Fact, marks: Loop) -> list[Step]:
-    """The steps that this call completes."""
-    if fact.status != "ok":
-        if marks.input_tail is None and not marks.actions:
-            return []
-        name = f"{fact.status}|{fact.error_type}|{marks.input_tail}|{marks.actions}"
-        return [_step("failed", name, name, True)]
-    steps = []
-    late = marks.results if not marks.own_results else ()
-    errors = marks.tool_errors > 0
-    if run.waiting:
-        if late or not _says_nothing(run.waiting):
-            steps.append(_tool("tool" if late else "blind", run.waiting, late, errors))
-        run.waiting = ()
-    if marks.actions:
-        if marks.own_results:
-            steps.append(_tool("tool", marks.actions, marks.results, errors))
-        else:
-            run.waiting = marks.actions
-    elif marks.output is not None and not late:
-        pair = f"{marks.input_tail}>{marks.output}"
-        steps.append(_step("text", pair, f"{_loose(marks.input_tail)}>{_loose(marks.output)}"))
-    return steps
+def _count(run: Run, fact: Fact, at_ms: int) -> None:
+    given = fact.input_tokens or 0
+    tokens = given + (fact.output_tokens or 0)
+    cost = fact.cost_nano_usd
+    if at_ms >= run.stretch_ms + STRETCH_MS:
+        run.stretch_ms, run.stretch_cost, run.stretch_tokens, run.stretch_calls = at_ms, 0, 0, 0
+    run.calls = run.calls + 1 & _MOST
+    run.stretch_calls = run.stretch_calls + 1 & _MOST
+    if cost:
+        run.cost += cost
+        spent = run.stretch_cost + cost // 1_000
+        run.stretch_cost = spent if spent < _MOST else _MOST
+    if tokens:
+        # Both are of a few minutes or a few steps: what does not fit is no run.
+        run.tokens = run.tokens + tokens & _MOST
+        run.stretch_tokens = run.stretch_tokens + tokens & _MOST
+    position = fact.position
+    if position.epoch & 0xFFFF != run.epoch:
+        run.epoch, run.evidence = position.epoch & 0xFFFF, b""
+    run.evidence = run.evidence[-8 * (EVIDENCE - 1) :] + position.offset.to_bytes(8, "little")
+    size = given or (fact.loop.input_messages if fact.loop else 0)
+    if size:
+        run.context = size & _MOST
 
 
-def _says_nothing(actions: tuple[str, ...]) -> bool:
-    """Whether only the tools' names are known: an agent that reads six files does not go in circles."""
-    return any(mark.endswith(NAME_ONLY) for mark in actions)
-
-
-def _tool(kind: str, actions: tuple[str, ...], results: tuple[str, ...], errors: bool) -> Step:
-    strict = ",".join(_strict(mark) for mark in (*actions, ">", *results))
-    loose = ",".join(_loose(mark) for mark in (*actions, ">", *results))
-    return _step(kind, strict, loose, errors)
-
-
-def _step(kind: str, strict: str, loose: str, failed: bool = False) -> Step:
-    return Step(
-        kind,
-        blake2b(strict.encode(), digest_size=STRICT).digest(),
-        blake2b(loose.encode(), digest_size=LOOSE).digest(),
-        failed,
-    )
-
-
-def _strict(mark: str) -> str:
-    return mark.partition(".")[0]
-
-
-def _loose(mark: str | None) -> str:
-    if mark is None:
-        return ""
-    strict, _, loose = mark.partition(".")
-    return loose or strict
-
-
-def _is_backed_off(run: Run, step: Step, fact: Fact) -> bool:
-    """Whether a step is a patient retry: the same failure again after a longer wait than before, or as long as told."""
-    if not step.failed or not run.strict.endswith(step.strict):
+def _is_backed_off(run: Run, strict: bytes, fact: Fact, at_ms: int) -> bool:
+    """Whether an error is a patient retry: the same after a longer wait than any before, or as long as told."""
+    if not run.strict.endswith(strict):
+        run.gap_ms = 0
         return False
-    gap = fact.event_ms - run.step_ms
+    gap = max(0, min(_MOST, at_ms - run.step_ms))
     told_ms = (fact.retry_after_s or 0.0) * 1_000
     patient = gap >= 1.5 * run.gap_ms > 0 or (told_ms > 0 and gap >= 0.9 * told_ms)
-    run.gap_ms = gap
+    run.gap_ms = max(run.gap_ms, gap)
     if patient:
-        run.step_ms = fact.event_ms
+        run.step_ms = at_ms
     return patient
 
 
-def _push(run: Run, step: Step, fact: Fact) -> Circle:
-    for length in range(1, LONGEST + 1):
-        exact = run.strict[-length * STRICT :][:STRICT] == step.strict
-        near = run.loose[-length * LOOSE :][:LOOSE] == step.loose
-        known = len(run.loose) >= length * LOOSE
-        run.exact[length - 1] = run.exact[length - 1] + 1 if known and exact else 0
-        run.near[length - 1] = run.near[length - 1] + 1 if known and near else 0
-    again = 1 + sum(run.strict[place : place + STRICT] == step.strict for place in range(0, len(run.strict), STRICT))
-    exact_rounds, exact_length = _rounds(run.exact)
-    near_rounds, near_length = _rounds(run.near)
-    if again == 1 and near_rounds == 1:
-        run.began_ms, run.cost = fact.event_ms, fact.cost_nano_usd or 0
-    run.step_ms = fact.event_ms
-    run.strict = (run.strict + step.strict)[-REMEMBERED * STRICT :]
-    run.loose = (run.loose + step.loose)[-REMEMBERED * LOOSE :]
-    return Circle(step.kind, exact_rounds, exact_length, near_rounds, near_length, again, step.failed)
+def _push(run: Run, step: Step, strict: bytes, fact: Fact, at_ms: int) -> Circle | None:
+    kind, before, record = step.kind, run.strict, remember(step)
+    head = record[:HEAD]
+    again = 1 + before.count(strict)
+    likes = _likes(run, step, strict, head) if head in run.records else None
+    on, weak, is_heard = 0, False, False
+    exact = exact_length = near = near_length = alike = 1
+    if likes and any(one.grade for one in likes):
+        repeat(run, step, likes)
+        on = getting_on(run)
+        exact, exact_length = rounds(run.exact)
+        near, near_length = rounds(run.near, on)
+        weak = bool(run.weak >> (near_length - 1) & 1)
+        alike = 1 if on else 1 + sum([one.grade > 0 for one in likes])
+    else:
+        forget(run)
+    if likes and not on:
+        is_heard = any(one.heard for one in likes)
+        if kind == TEXT:
+            weak = not before[-STEP:].startswith(step.question.strict)
+            alike = _talked_alike(likes, BOUNDS.said_to_others if weak else BOUNDS.said)
+    listen(run, step, head, on != 0)
+    is_old = again > 1 or (near > 1 and not weak) or is_heard
+    if not is_old:
+        run.began_ms, run.cost, run.context_then = at_ms, fact.cost_nano_usd or 0, run.context
+        run.tokens = (fact.input_tokens or 0) + (fact.output_tokens or 0) & _MOST
+    run.novelty = (run.novelty << 1 | is_old) & _MOST
+    _take_note(run, step, fact, at_ms)
+    run.strict = before[-(REMEMBERED - 1) * STEP :] + strict
+    run.records = run.records[-(NEAR_REMEMBERED - 1) * RECORD.size :] + record
+    run.levels = run.levels[-(LONGEST - 1) * TRENDS.size :] + step.question.levels + step.answer.levels
+    says_little_new = run.checked >= ENOUGH and 2 * run.fresh < run.checked
+    if not (is_old or near > 2 or alike > 2 or step.flags & ERROR or says_little_new):
+        return None
+    return Circle(
+        step, exact, exact_length, near, near_length, weak, again, alike, run.errors, run.novelty,
+        run.context > run.context_then if run.context and run.context_then else None, run.slow >= 2,
+        run.checked, run.fresh, run.steps, run.unprompted,
+    )  # fmt: skip
 
 
-def _rounds(matches: list[int]) -> tuple[int, int]:
-    """(rounds, length) of the circle with most rounds; the shortest of equals."""
-    best, length = 1, 1
-    for place, match in enumerate(matches):
-        rounds = match // (place + 1) + 1
-        if rounds > best:
-            best, length = rounds, place + 1
-    return best, length
+def _likes(run: Run, step: Step, mine: bytes, head: bytes) -> list[Likeness]:
+    """How like the step is to each remembered one, the newest first; empty where it is like none."""
+    records, known = run.records, run.strict
+    found, end, is_like, compare = [], len(known), False, comparing(step.kind)
+    for place in range(len(records) - RECORD.size, -1, -RECORD.size):
+        strict = known[end - STEP : end]
+        end -= STEP
+        like = UNLIKE
+        if strict == mine:
+            like = EQUAL
+        elif compare is not None and records.startswith(head, place):
+            like = compare(step, strict, records[place : place + RECORD.size])
+        is_like = is_like or like is not UNLIKE
+        found.append(like)
+    return found if is_like else []
+
+
+def _take_note(run: Run, step: Step, fact: Fact, at_ms: int) -> None:
+    """How the step came about: after an error, in haste, told no more than to go on."""
+    if step.kind == TEXT:
+        goes_on = step.question.words <= GO_ON_WORDS
+        run.unprompted = run.unprompted + (run.unprompted < 255) if goes_on else 0
+    else:
+        run.unprompted = 0
+        run.errors = run.errors + (run.errors < 255) if step.flags & ERROR else 0
+    waited_ms = at_ms - run.step_ms - 100 * run.busy
+    by_person = step.flags & HUMAN and (waited_ms >= HASTY_MS or fact.run is None)
+    waits = waited_ms >= WAIT_MS and step.answer.words < FEW_WORDS
+    run.slow = run.slow + (run.slow < 255) if by_person or waits else 0
+    run.steps += run.steps < 255
+    run.step_ms = at_ms
+
+
+def _talked_alike(likes: list[Likeness], least: float) -> int:
+    """How many of the newest answers, this one included, are like it on the average.
+
+    A sketch of few words is coarse, and words change: a single pair says little.
+    """
+    total, found = 0.0, 1
+    for count, one in enumerate(likes, 1):
+        total += one.talk
+        if total >= least * count and count > 1:
+            found = count + 1
+    return found

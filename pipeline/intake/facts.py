@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.intake.identify import Identifiers, one_of
-from pipeline.intake.texts import strings
+from pipeline.intake.shapes import Shape, shape_of
 from pipeline.pricing import PriceBook
 from schemas.clean import Replay
 from schemas.event import Event
@@ -43,7 +43,8 @@ class FactMaker:
         # The book has history: a call is priced as of when it was made, as far as its clock can be believed.
         called_at = min(ts, where.received_at)
         price = self.book.price(event.provider, event.model, event.response_model, usage, event.cost_usd, called_at)
-        output_chars = _chars(event)
+        of_call = event.kind in ("call", "canary")
+        shape = shape_of(event, who.keys.derive("fingerprint", tenant)) if of_call else Shape()
         about = event.evaluation.call if event.evaluation else event.feedback.call if event.feedback else None
         return Fact(
             type=event.kind,
@@ -83,7 +84,7 @@ class FactMaker:
             cache_hit=event.cache_hit,
             streaming=event.streaming,
             prompt_size_bytes=event.prompt_size_bytes,
-            output_chars=output_chars,
+            output_chars=shape.output_chars,
             status=event.status,
             finish_reason=one_of(FINISH_REASONS, event.finish_reason),
             error_type=self._error_type(tenant, error.type if error else None),
@@ -91,7 +92,11 @@ class FactMaker:
             retry_after_s=error.retry_after_s if error else None,
             schema_valid=event.schema_valid,
             guardrails_triggered=sum(g.triggered for g in event.guardrails) if event.guardrails else None,
-            refusal=True if event.status == "refused" or event.finish_reason == "refusal" else None,
+            guardrails=tuple(
+                who.readable(tenant, "guardrail", one.name) or "" for one in event.guardrails or () if one.triggered
+            ),
+            refusal=True if event.status == "refused" or event.finish_reason == "refusal" else shape.refusal,
+            error_words=shape.error_words,
             cost_nano_usd=price.cost_nano_usd,
             list_cost_nano_usd=price.list_cost_nano_usd,
             cost_source=price.source,
@@ -103,7 +108,10 @@ class FactMaker:
             about=who.event_id(tenant, about),
             retrieval_requested=event.retrieval.requested if event.retrieval else None,
             retrieval_hits=event.retrieval.hits if event.retrieval else None,
-            length_bucket=None if output_chars is None else output_chars.bit_length(),
+            language=shape.language,
+            length_bucket=shape.length_bucket,
+            topic_bucket=shape.topics[0] if shape.topics else None,
+            topics=shape.topics,
             loop=loop,
         )
 
@@ -150,7 +158,3 @@ def gap(where: Where, last: int, reason: str) -> Fact:
 
 def _label(event: Event) -> str | None:
     return event.evaluation.label if event.evaluation else event.feedback.label if event.feedback else None
-
-
-def _chars(event: Event) -> int | None:
-    return None if event.output is None else sum(len(text) for text in strings(event.output))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
 
+import msgspec
 from genai_prices import Usage as BookUsage
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, Provider
@@ -98,6 +99,42 @@ class PriceBook:
             return Price(None, None, "none")
         return Price(listed, listed, "unknown" if listed is None else "computed")
 
+    def saved(
+        self, provider: str | None, model: str | None, response_model: str | None, usage: Usage, at_ms: int, calls: int
+    ) -> int | None:
+        """What caching spared calls of one model, in nano-dollars: their list price without cached tokens, less with.
+
+        Writing a cache costs more than reading plain input at some providers, so it can be negative.
+
+        Args:
+            provider: As for `price`.
+            model: As for `price`.
+            response_model: As for `price`.
+            usage: Sums over the calls. Prices that depend on a call's size are those of its average call.
+            at_ms: When, milliseconds since 1970.
+            calls: How many calls, at least one.
+
+        Returns:
+            None where the model's price is unknown.
+        """
+        average = Usage(*(None if count is None else round(count / calls) for count in _counts(usage)))
+        if self._is_linear(provider, model, response_model, at_ms):
+            average, calls = usage, 1
+        plain = msgspec.structs.replace(average, cached=None, cache_write=None)
+        without = self._list_price(provider, model, response_model, plain, at_ms)
+        with_cache = self._list_price(provider, model, response_model, average, at_ms)
+        return None if without is None or with_cache is None else (without - with_cache) * calls
+
+    def _is_linear(self, provider: str | None, model: str | None, response_model: str | None, at_ms: int) -> bool:
+        for name in (response_model, model):
+            if name is None:
+                continue
+            if self._overrides is not None and self._overrides.rates(provider, name, at_ms) is not None:
+                return True
+            if self._resolve(provider, name) is not None:
+                return self._rates(provider, name, at_ms // QUARTER_MS) is not None
+        return False
+
     def _list_price(
         self, provider: str | None, model: str | None, response_model: str | None, usage: Usage | None, at_ms: int
     ) -> int | None:
@@ -156,6 +193,10 @@ class PriceBook:
         if any(value != int(value) for value in scaled):
             return None
         return Rates(*(int(value) for value in scaled))
+
+
+def _counts(usage: Usage) -> tuple[int | None, ...]:
+    return usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning
 
 
 def _knows(provider: str) -> bool:

@@ -1,57 +1,58 @@
 """Facts of one source partition to absolute partials: the pure core of `meter`.
 
-`fold` takes facts in source order and counts each call under its keys, in the minute of its event time. `flush` hands
+`fold` takes facts in source order and counts each under its keys, in the minute of its event time. `flush` hands
 out what has changed. Everything that decides what is kept is a function of the facts alone (positions and event time,
 never wall time), so a fold that is repeated after a crash gives the same cells.
 
-Life of a cell: a minute is open for MINUTES_KEPT after it ended; then its last value goes out, it is added to its hour,
-and it is dropped. A later event for it begins a new cell of the same minute with another `since`; the judge adds
-both up, so nothing is lost by dropping early. Events more than DIRECT_MINUTES late go straight into their hour; events
-more than EXPIRED_HOURS late are only counted.
+Life of a cell: a minute is open for MINUTES_KEPT after it ended; then its last value goes out and it is dropped. A
+later event for it begins a new cell of the same minute with another `since`; the judge adds both up, so nothing is
+lost by dropping early. Events more than DIRECT_MINUTES late go into a cell of their hour; events more than
+EXPIRED_HOURS late are only counted.
 
 Memory: at most `max_keys` keys and `max_users` user keys. A key holds one cell for each of its last MINUTES_KEPT active
-minutes and HOURS_KEPT hours, about 0.7 kB each: 13 kB for a key that is active all the time, 1 to 2 kB for a usual
-one; 10,000 usual keys are about 20 MB. The least recently used keys beyond the bound are closed (their last values go
-out) and counted as `evicted_keys` and `evicted_users`; nothing is lost by that either.
+minutes, 0.7 kB each, 2 kB where quality and shape are counted. The least recently used keys beyond the bound are closed
+(their last values go out) and counted as `evicted_keys` and `evicted_users`; nothing is lost by that either. Beside
+them `Spans` and `Patience` with bounds of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from pipeline.audit.positions import Mark
 from pipeline.windows import bucket as buckets
-from pipeline.windows.keys import ORDER, keys_of
+from pipeline.windows import sketch
+from pipeline.windows.keys import bucket_for, source_of
+from pipeline.windows.patience import Patience, Refused, Unit
+from pipeline.windows.progress import HOURS_KEPT, MINUTES_KEPT
+from pipeline.windows.spans import Span, Spans
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.fact import Fact
-from schemas.partial import Bucket, Cell, Key
+from schemas.partial import Bucket, Cell, Glimpse, Partials, Source
 
-MINUTES_KEPT: Final = 15
 DIRECT_MINUTES: Final = 120
-HOURS_KEPT: Final = 4
 EXPIRED_HOURS: Final = 26
-ROUTES: Final = 16_384
+# A plain cell weighs 1, about 0.4 kB; a record must stay far below the message limit.
+RECORD_WEIGHT: Final = 400
 
 
 class Series(msgspec.Struct, gc=False):
-    """The open cells of one key.
+    """The open cells of one source.
 
     Attributes:
-        key: The key.
+        source: The source.
         minutes: Open minutes.
-        hours: Hours with what has been added to them so far.
-        touched: Source offset of the last fact of this key.
-        shown: Cost of the newest minute when it was last published, to publish first what has changed most.
+        hours: Hours with what came too late for its minute.
+        touched: Source offset of the last fact of it.
     """
 
-    key: Key
+    source: Source
     minutes: dict[int, Cell] = {}
     hours: dict[int, Cell] = {}
     touched: int = 0
-    shown: int = 0
 
 
 class FoldState(msgspec.Struct):
@@ -62,6 +63,8 @@ class FoldState(msgspec.Struct):
     watermark: int | None
     series: list[Series]
     counts: dict[str, int]
+    runs: list[tuple[str, Span]] = []
+    refused: list[tuple[Unit, Refused]] = []
 
 
 class PartialFold:
@@ -70,26 +73,36 @@ class PartialFold:
     Args:
         mark: Next source position to apply.
         allowed_lateness_ms: How far behind the watermark an event may be before it is counted as late.
-        max_keys: Most keys that are not users.
-        max_users: Most tenant x user keys.
+        max_keys: Most sources that are not users.
+        max_users: Most tenant x user sources.
+        max_runs: Most runs whose duration is measured at a time.
     """
 
     def __init__(
-        self, mark: Mark, *, allowed_lateness_ms: int = 120_000, max_keys: int = 20_000, max_users: int = 20_000
+        self,
+        mark: Mark,
+        *,
+        allowed_lateness_ms: int = 120_000,
+        max_keys: int = 20_000,
+        max_users: int = 20_000,
+        max_runs: int = 25_000,
     ) -> None:
         self.mark = mark
         self.watermark: int | None = None
         self.counts: dict[str, int] = {}
         self._lateness_ms = allowed_lateness_ms
         self._bound = {False: max_keys, True: max_users}
-        self._series: dict[bool, dict[Key, Series]] = {False: {}, True: {}}
-        self._routes: dict[tuple[str, str | None, str | None, str | None], tuple[Series, ...]] = {}
-        self._minutes: dict[int, dict[Key, Series]] = {}
-        self._hours: dict[int, dict[Key, Series]] = {}
+        self._series: dict[bool, dict[Source, Series]] = {False: {}, True: {}}
+        self._minutes: dict[int, dict[Source, Series]] = {}
+        self._hours: dict[int, dict[Source, Series]] = {}
         self._minute = -1
-        self._dirty: dict[tuple[Key, int], Cell] = {}
-        self._dirty_hours: dict[tuple[Key, int], Cell] = {}
+        self._dirty: dict[int, dict[Source, Cell]] = {}
+        self._dirty_hours: dict[tuple[Source, int], Cell] = {}
+        # What was last said of minutes that go on: position and cost.
+        self._shown: dict[Source, tuple[int, int]] = {}
         self._last_values: list[tuple[int, Cell]] = []
+        self._spans = Spans(max_runs)
+        self._patience = Patience()
         # Offset of the fact being folded: what a change is dated with.
         self._at = -1
 
@@ -103,79 +116,94 @@ class PartialFold:
         if self.mark.epoch != epoch:
             self._close_epoch(epoch)
         self._at = self.mark.next_offset - 1
-        if fact.type == "call":
+        kind = fact.type
+        if kind == "tick":
+            self._advance(fact.event_ms)
+        elif kind in ("call", "feedback", "evaluation", "canary"):
             if fact.backfill:
                 self._count("backfill")
                 return True
-            self._call(fact)
-        elif fact.type == "tick":
-            self._advance(fact.event_ms)
+            self._count_in(fact)
         return True
 
-    def _call(self, fact: Fact) -> None:
+    def _count_in(self, fact: Fact) -> None:
         event_ms = fact.event_ms
-        self._advance(event_ms)
+        watermark = self.watermark
+        if watermark is None or event_ms > watermark:
+            self._advance(event_ms)
         minute = event_ms // MINUTE_MS
-        assert self.watermark is not None
-        if event_ms < self.watermark - self._lateness_ms:
+        if watermark is not None and event_ms < watermark - self._lateness_ms:
             self._count("late")
             if minute < self._minute - EXPIRED_HOURS * HOUR_MINUTES:
                 self._count("expired")
                 return
-        series = self._route(fact)
+        source, at = source_of(fact), self._at
+        bucket = self._bucket(self._find(False, source), minute)
+        kind = fact.type
+        if kind not in ("call", "canary"):
+            buckets.add_judgement(bucket, fact)
+            return
+        latency = None if fact.latency_ms is None else sketch.index(fact.latency_ms)
+        ttft = None if fact.ttft_ms is None else sketch.index(fact.ttft_ms)
+        if kind == "canary":
+            buckets.add_call(bucket, fact, at, latency, ttft)
+            return
+        buckets.add_call(bucket, fact, at, latency, ttft, self._patience.observe(fact))
         if fact.user:
-            series = (*series, self._find(True, ("user", fact.tenant, fact.user)))
-        direct = minute < self._minute - DIRECT_MINUTES
-        found: list[Bucket] = []
-        for one in series:
-            one.touched = self._at
-            if direct:
-                cell = self._hour(one, minute // HOUR_MINUTES, self._at)
-            else:
-                known = one.minutes.get(minute)
-                cell = self._open(one, minute) if known is None else known
-                self._dirty[one.key, minute] = cell
-            cell.upto = self._at
-            found.append(cell.bucket)
-        buckets.add_all(found, fact)
+            user = self._find(True, ("user", fact.tenant, fact.user))
+            buckets.add_call(self._bucket(user, minute), fact, at, latency, ttft)
+        if fact.run is not None:
+            span = self._spans.observe(fact.run, event_ms, fact.latency_ms, source)
+            if span is not None:
+                self._run(span)
 
-    def _route(self, fact: Fact) -> tuple[Series, ...]:
-        name = (fact.tenant, fact.feature, fact.provider, fact.model)
-        route = self._routes.get(name)
-        if route is None:
-            keys = keys_of(
-                fact.tenant, fact.feature or "", fact.provider or "", fact.model or fact.response_model or ""
-            )
-            route = tuple(self._find(False, key) for key in keys)
-            if len(self._routes) >= ROUTES:
-                self._routes.clear()
-            self._routes[name] = route
-        return route
+    def _bucket(self, series: Series, minute: int) -> Bucket:
+        """The bucket of a minute, changed by the fact at work."""
+        if minute < self._minute - DIRECT_MINUTES:
+            cell = self._hour(series, minute // HOUR_MINUTES)
+        else:
+            known = series.minutes.get(minute)
+            cell = self._open(series, minute) if known is None else known
+            dirty = self._dirty.get(minute)
+            if dirty is None:
+                dirty = self._dirty[minute] = {}
+            dirty[series.source] = cell
+        cell.upto = self._at
+        return cell.bucket
 
-    def _find(self, user: bool, key: Key) -> Series:
+    def _find(self, user: bool, source: Source) -> Series:
         known = self._series[user]
-        series = known.get(key)
+        series = known.get(source)
         if series is None:
             if len(known) >= self._bound[user]:
                 self._evict_least_recent(user)
-            series = known[key] = Series(key)
-        # At once, so that finding the next key of the same call cannot evict this one.
+            series = known[source] = Series(source)
         series.touched = self._at
         return series
 
     def _open(self, series: Series, minute: int) -> Cell:
-        cell = series.minutes[minute] = Cell(series.key, False, minute, self._at, self._at, Bucket())
-        self._minutes.setdefault(minute, {})[series.key] = series
+        source = series.source
+        cell = series.minutes[minute] = Cell(source, False, minute, self._at, self._at, bucket_for(source))
+        self._minutes.setdefault(minute, {})[source] = series
         return cell
 
-    def _hour(self, series: Series, hour: int, since: int) -> Cell:
+    def _hour(self, series: Series, hour: int) -> Cell:
         cell = series.hours.get(hour)
         if cell is None:
-            cell = series.hours[hour] = Cell(series.key, True, hour, since, since, Bucket())
-            self._hours.setdefault(hour, {})[series.key] = series
-        cell.upto = self._at
-        self._dirty_hours[series.key, hour] = cell
+            source = series.source
+            cell = series.hours[hour] = Cell(source, True, hour, self._at, self._at, bucket_for(source))
+            self._hours.setdefault(hour, {})[source] = series
+        self._dirty_hours[series.source, hour] = cell
         return cell
+
+    def _run(self, span: Span) -> None:
+        """Count the duration of a run that is over, in the present minute."""
+        if span.calls < 2:
+            return
+        bucket = self._bucket(self._find(False, ("judged", *span.source[1:])), self._minute)
+        bucket.facts += 1
+        if bucket.quality is not None:
+            sketch.add(bucket.quality.runs, float(span.last_ms - span.first_ms))
 
     # -- time
 
@@ -186,41 +214,50 @@ class PartialFold:
         minute = event_ms // MINUTE_MS
         if minute == self._minute:
             return
-        self._minute = minute
-        # In order of time, also after a restore: the first minute added to an hour names the hour's cell.
+        before, self._minute = self._minute, minute
+        self._shown.clear()
         for old in sorted(m for m in self._minutes if m < minute - MINUTES_KEPT):
             for series in self._minutes.pop(old).values():
                 self._drop_minute(series, old)
         for old in [h for h in self._hours if h < minute // HOUR_MINUTES - HOURS_KEPT]:
             for series in self._hours.pop(old).values():
                 self._drop_hour(series, old)
-                if not series.hours and not series.minutes:
-                    self._forget(series)
+        if minute // HOUR_MINUTES != before // HOUR_MINUTES:
+            self._forget_idle()
+        for span in list(self._spans.quiet(event_ms)):
+            self._run(span)
+
+    def _forget_idle(self) -> None:
+        """Once an hour: a source without open cells is nothing but memory."""
+        for series in [one for one in self._series[False].values() if not (one.minutes or one.hours)]:
+            self._forget(series)
 
     def _drop_minute(self, series: Series, minute: int) -> None:
         cell = series.minutes.pop(minute)
-        if self._dirty.pop((series.key, minute), None) is not None:
+        if self._dirty.get(minute, {}).pop(series.source, None) is not None:
             self._last_values.append((self.mark.epoch, cell))
-        buckets.merge(self._hour(series, minute // HOUR_MINUTES, cell.since).bucket, cell.bucket)
+        self._forget_user(series)
 
     def _drop_hour(self, series: Series, hour: int) -> None:
         cell = series.hours.pop(hour)
-        if self._dirty_hours.pop((series.key, hour), None) is not None:
+        if self._dirty_hours.pop((series.source, hour), None) is not None:
             self._last_values.append((self.mark.epoch, cell))
+        self._forget_user(series)
+
+    def _forget_user(self, series: Series) -> None:
+        if series.source[0] == "user" and not (series.minutes or series.hours):
+            self._forget(series)
 
     def _forget(self, series: Series) -> None:
-        user = series.key[0] == "user"
-        self._series[user].pop(series.key, None)
-        if not user:
-            self._routes.clear()
+        self._series[series.source[0] == "user"].pop(series.source, None)
 
     def _close(self, series: Series) -> None:
-        """Give out the last values of a key and forget it."""
+        """Give out the last values of a source and forget it."""
         for minute in sorted(series.minutes):
-            self._minutes[minute].pop(series.key)
+            self._minutes[minute].pop(series.source)
             self._drop_minute(series, minute)
         for hour in list(series.hours):
-            self._hours[hour].pop(series.key)
+            self._hours[hour].pop(series.source)
             self._drop_hour(series, hour)
         self._forget(series)
 
@@ -244,48 +281,55 @@ class PartialFold:
 
     # -- partials out
 
-    def flush(self, most: int | None = None) -> list[tuple[int, list[Cell]]]:
-        """Take what has changed, by epoch: last values, all closed minutes and hours, and up to `most` open minutes.
+    def flush(self, most: int | None = None) -> tuple[list[tuple[int, list[Cell]]], list[Glimpse]]:
+        """Take what has changed.
 
-        Of the open ones those come first that have changed most since they were last given out; None takes all. The
-        cells are live: encode them before the next `fold`.
+        Returns:
+            Cells by epoch: last values, all minutes that are over, and hours. And `most` glimpses of calls in minutes
+            that go on, those first whose cost has changed most since they were last shown; None takes the cells of
+            these minutes instead. The cells are live: encode them before the next `fold`.
         """
         out: dict[int, list[Cell]] = {}
         for epoch, cell in self._last_values:
             out.setdefault(epoch, []).append(cell)
         self._last_values = []
         mine: list[Cell] = []
-        opened: list[tuple[int, int, tuple[Key, int]]] = []
-        for name, cell in self._dirty.items():
-            if cell.start < self._minute:
-                mine.append(cell)
-            else:
-                change = cell.bucket.cost_nano_usd - self._shown(cell.key)
-                opened.append((-change, ORDER[cell.key[0]], name))
-        if most is not None and len(opened) > most:
-            opened.sort()
-            del opened[most:]
-        mine += [self._show(self._dirty[name]) for _, _, name in opened]
-        for cell in mine:
-            del self._dirty[cell.key, cell.start]
-        # An hour is given out when none of its minutes is regularly open any more, or when it is older still.
-        for (key, hour), cell in list(self._dirty_hours.items()):
-            if most is None or (hour + 1) * HOUR_MINUTES <= self._minute - MINUTES_KEPT:
-                mine.append(cell)
-                del self._dirty_hours[key, hour]
+        for minute in sorted(self._dirty):
+            if most is None or minute < self._minute:
+                mine += self._dirty.pop(minute).values()
+        mine += self._dirty_hours.values()
+        self._dirty_hours = {}
         if mine:
             out.setdefault(self.mark.epoch, []).extend(mine)
-        return list(out.items())
+        return list(out.items()), self._glimpses(most) if most else []
 
-    def _shown(self, key: Key) -> int:
-        series = self._series[key[0] == "user"].get(key)
-        return series.shown if series is not None else 0
-
-    def _show(self, cell: Cell) -> Cell:
-        series = self._series[cell.key[0] == "user"].get(cell.key)
-        if series is not None:
-            series.shown = cell.bucket.cost_nano_usd
-        return cell
+    def _glimpses(self, most: int) -> list[Glimpse]:
+        opened: list[tuple[int, Cell]] = []
+        for minute, cells in self._dirty.items():
+            if minute < self._minute:
+                continue
+            for source, cell in cells.items():
+                if source[0] == "call":
+                    upto, cost = self._shown.get(source, (-1, 0))
+                    if upto < cell.upto:
+                        opened.append((cost - cell.bucket.cost_nano_usd, cell))
+        if len(opened) > most:
+            opened.sort(key=lambda one: one[0])
+            del opened[most:]
+        for _, cell in opened:
+            self._shown[cell.source] = (cell.upto, cell.bucket.cost_nano_usd)
+        return [
+            Glimpse(
+                cell.source,
+                cell.start,
+                cell.since,
+                cell.upto,
+                cell.bucket.calls,
+                cell.bucket.cost_nano_usd,
+                cell.bucket.max_cost_nano_usd,
+            )
+            for _, cell in opened
+        ]
 
     # -- snapshots
 
@@ -295,10 +339,17 @@ class PartialFold:
         Raises:
             ValueError: Something has not been published yet; `flush(None)` and deliver first.
         """
-        if self._dirty or self._dirty_hours or self._last_values:
+        if any(self._dirty.values()) or self._dirty_hours or self._last_values:
             raise ValueError("a snapshot of partials must not leave unpublished cells behind: flush first")
-        series = [one for known in self._series.values() for one in known.values()]
-        return FoldState(self.mark.epoch, self.mark.next_offset, self.watermark, series, dict(self.counts))
+        return FoldState(
+            self.mark.epoch,
+            self.mark.next_offset,
+            self.watermark,
+            [one for known in self._series.values() for one in known.values()],
+            dict(self.counts),
+            list(self._spans.open.items()),
+            list(self._patience.refused.items()),
+        )
 
     def restore(self, state: FoldState) -> None:
         """Continue from a state; the fold must be new."""
@@ -308,20 +359,60 @@ class PartialFold:
         self._at = state.next_offset - 1
         self.counts = dict(state.counts)
         for series in state.series:
-            self._series[series.key[0] == "user"][series.key] = series
+            self._series[series.source[0] == "user"][series.source] = series
             for minute in series.minutes:
-                self._minutes.setdefault(minute, {})[series.key] = series
+                self._minutes.setdefault(minute, {})[series.source] = series
             for hour in series.hours:
-                self._hours.setdefault(hour, {})[series.key] = series
+                self._hours.setdefault(hour, {})[series.source] = series
+        self._spans.open = dict(state.runs)
+        self._patience.refused = dict(state.refused)
 
     def keys_held(self) -> dict[str, int]:
-        """How many keys are in memory, by dimension group, for metrics."""
-        return {"key": len(self._series[False]), "user": len(self._series[True])}
+        """How many sources and runs are in memory, for metrics."""
+        return {"key": len(self._series[False]), "user": len(self._series[True]), "run": len(self._spans.open)}
+
+
+def records(fold: PartialFold, partition: int, most: int | None = None) -> list[Partials]:
+    """What is published of a fold's changes (see `PartialFold.flush`), the watermark on the last record.
+
+    The cells are live: encode the records before the next `fold`.
+    """
+    position = fold.mark.next_offset
+    found: list[Partials] = []
+    changed, glimpses = fold.flush(most)
+    for epoch, cells in changed:
+        for tenant, theirs in by_tenant(cells).items():
+            found += [
+                Partials(partition, epoch, position, tenant, part, kept_minutes=MINUTES_KEPT)
+                for part in _batched(theirs)
+            ]
+    last = Partials(partition, fold.mark.epoch, position, kept_minutes=MINUTES_KEPT)
+    if found and found[-1].epoch == fold.mark.epoch:
+        last = found.pop()
+    counts = dict(fold.counts)
+    found.append(msgspec.structs.replace(last, glimpses=tuple(glimpses), watermark=fold.watermark, counts=counts))
+    return found
+
+
+def _batched(cells: list[Cell]) -> Iterator[tuple[Cell, ...]]:
+    """Cells in tuples that make a record of a few hundred kilobytes at most."""
+    part: list[Cell] = []
+    weight = 0
+    for cell in cells:
+        quality = cell.bucket.quality
+        weighs = 1 if quality is None else 3 + 2 * len(quality.failures)
+        if part and weight + weighs > RECORD_WEIGHT:
+            yield tuple(part)
+            part, weight = [], 0
+        part.append(cell)
+        weight += weighs
+    if part:
+        yield tuple(part)
 
 
 def by_tenant(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """Cells grouped by their tenant, parents before children."""
+    """Cells grouped by their tenant."""
     groups: dict[str, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda c: ORDER[c.key[0]]):
-        groups.setdefault("" if cell.key[0] == "provider" else cell.key[1], []).append(cell)
+    for cell in cells:
+        groups.setdefault(cell.source[1], []).append(cell)
     return groups

@@ -50,6 +50,12 @@ class MergedClock:
     newest_at: int = 0
     watermark: int | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all partitions are known and living: only then is silence nobody's failure to look."""
+        living = [c for c in self.partitions.values() if self.newest_at - c.moved_at <= self.silence_ms]
+        return len(living) >= self.expected
+
     def update(self, partition: int, watermark: int, appended_at: int) -> int | None:
         """Take note of one partition's watermark; returns the merged one (ms), None while there is none."""
         self.newest_at = max(self.newest_at, appended_at)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from infra.access.kafka import COUNTED, OPERATOR, PRINCIPALS, Acl, acls, command
 from pipeline.cli import main
-from pipeline.cli.worker import PROCESSES
+from pipeline.cli.worker import CLASSIFY, PROCESSES
 from pipeline.settings import Settings
 from pipeline.transport import admin
 from schemas.topics import BY_NAME
@@ -25,7 +25,7 @@ def may(operation: str, topic: str, found: list[Acl]) -> set[str]:
 
 
 def test_every_process_has_a_principal_and_every_topic_is_one_of_the_contract() -> None:
-    assert set(PROCESSES) <= {principal.name for principal in PRINCIPALS}
+    assert {*PROCESSES, CLASSIFY} <= {principal.name for principal in PRINCIPALS}
     named = {topic for one in PRINCIPALS for topic in (*one.reads, *one.writes, *one.deletes)}
     assert named <= set(BY_NAME)
     assert COUNTED == admin.COUNTED
@@ -33,7 +33,7 @@ def test_every_process_has_a_principal_and_every_topic_is_one_of_the_contract() 
 
 def test_raw_text_is_read_by_those_who_turn_it_into_something_else() -> None:
     assert may("read", "llm.calls.raw", rules()) == {"measure", "redact", "keep"}
-    assert may("write", "llm.calls.raw", rules()) == {"application", "measure"}
+    assert may("write", "llm.calls.raw", rules()) == {"application", "measure", "classify"}
     assert may("delete", "llm.calls.raw", rules()) == {"keep"}
 
 

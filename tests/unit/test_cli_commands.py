@@ -42,7 +42,7 @@ def test_every_command_takes_data_and_those_that_answer_take_json(name):
     shown = CliRunner().invoke(command.app, [name, "--help"]).output
     if name in ("access", "retention", "raw"):
         shown = CliRunner().invoke(command.app, [name, "show", "--help"]).output
-    for group, first in (("hold", "list"), ("evidence", "of")):
+    for group, first in (("hold", "list"), ("evidence", "of"), ("budget", "list"), ("rules", "show")):
         if name == group:
             shown = CliRunner().invoke(command.app, [name, first, "--help"]).output
     assert name in ("bench", "redact") or "--data" in shown  # servers of its own, and none

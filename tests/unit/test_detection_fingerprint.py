@@ -45,6 +45,8 @@ def test_the_order_of_arguments_and_json_in_text_mean_nothing() -> None:
         ({"date": "2026-05-01"}, {"date": "2026-05-02"}),
         ({"city": "Berlin"}, {"city": "berlin"}),
         ({"items": [1, 2]}, {"items": [2, 1]}),
+        ({"sha": "9f86d081884c7d659a2feaa0c55ad015"}, {"sha": "60303ae22b998861bce3b28f33eec1be"}),
+        ({"order_id": "4f2c6a1e-93d5-4a7f-8c1b-0d9e8f7a6b5c"}, {"order_id": "aaaaaaaa-93d5-4a7f-8c1b-0d9e8f7a6b5c"}),
     ],
 )
 def test_another_question_has_another_fingerprint(one: Any, other: Any) -> None:
@@ -60,7 +62,7 @@ def test_another_question_has_another_fingerprint(one: Any, other: Any) -> None:
         ({"since": "2026-05-01T10:00:00Z"}, {"since": "2026-05-01T10:00:07Z"}),
         ({"at": 1_762_603_200}, {"at": 1_762_603_207}),
         ({"at": 1_762_603_200_123}, {"at": 1_762_603_207_456}),
-        ({"sha": "9f86d081884c7d659a2feaa0c55ad015"}, {"sha": "60303ae22b998861bce3b28f33eec1be"}),
+        ({"q": "9f86d081884c7d659a2feaa0c55ad015"}, {"q": "60303ae22b998861bce3b28f33eec1be"}),
     ],
 )
 def test_what_is_new_every_time_means_nothing(one: Any, other: Any) -> None:
@@ -149,7 +151,11 @@ def test_texts_that_were_kept_as_hashes_are_compared_by_their_hash() -> None:
     assert one.results != other.results
     assert one.output != other.output
     assert one.actions != other.actions
-    assert one.input_tail != other.input_tail
+
+    def asked(text: str) -> Loop:
+        return marks(content="hash", input=[{"role": "user", **stand_in(text)}], output="a")
+
+    assert asked("a").input_tail == asked("a").input_tail != asked("b").input_tail
 
 
 def test_a_tool_call_of_which_only_the_name_is_known_says_so() -> None:

@@ -112,3 +112,14 @@ def test_what_stays_for_a_day_is_the_new_normal_and_is_not_told_again(story: Sto
     for minute in range(3 * 1440, 3 * 1440 + 60):
         story.at(minute, None)
     assert story.case is None, "when it has gone, the next one is new"
+
+
+def test_a_rule_that_leaves_shadow_tells_what_it_had_only_recorded() -> None:
+    story = Story(Life("r", 1, shadow=True))
+    story.at(0, finding())
+    story.life = Life("r", 1)
+    story.at(1, finding())
+    story.at(2, finding())
+    assert [(one.state, one.shadow, one.revision) for one in story.told] == [
+        ("open", True, 1), ("resolved", True, 2), ("open", False, 1)]  # fmt: skip
+    assert len({one.id for one in story.told}) == 2

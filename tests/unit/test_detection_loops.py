@@ -11,7 +11,7 @@ import pytest
 from pipeline.audit.positions import Mark
 from pipeline.detection.loop_runaway import LoopRunaway
 from pipeline.detection.loops import IDLE_MS, LoopWatch
-from pipeline.detection.runs import REMEMBERED
+from pipeline.detection.run import REMEMBERED
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact, Loop
 from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts
@@ -187,7 +187,7 @@ def test_history_raises_nothing(runs: Runs) -> None:
 
 def test_a_producer_whose_clock_is_hours_behind_is_watched_all_the_same(runs: Runs) -> None:
     for _ in range(4):
-        runs.tick(MINUTE_MS)
+        runs.tick(20_000)
         runs._fold(runs.facts.call(runs.now_ms - 5 * HOUR_MS, run="r1", loop=tool("a", "x")))
     assert [one.state for one in runs.found] == ["open"]
 

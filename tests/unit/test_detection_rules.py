@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.detection.versions import Versions
 from schemas.anomaly import Anomaly
-from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant
+from schemas.control import EFFECT_DELAY_MS, Control
+from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant, always
 
 NOON = MIDNIGHT_MS + 12 * HOUR_MS
 
@@ -191,7 +193,9 @@ def test_a_slow_provider_is_one_finding_that_names_its_models(plant: Plant) -> N
     assert finding.subject["provider"] == "anthropic"
     assert 5 < minutes_after(finding, NOON + 4 * HOUR_MS) <= 20
     last = [one for one in plant.anomalies if one.state == "update"][-1]
-    assert {finding.subject["model"], *last.details["also"]} == {"claude-sonnet", "claude-haiku"}
+    models = {"claude-sonnet", "claude-haiku"}
+    features = {f"tenant {name} feature {each}" for name in ("acme", "globex") for each in ("chat", "search")}
+    assert {finding.subject["model"], *last.details["also"]} == models | features
     assert plant.anomalies[-1].state == "resolved"
 
 
@@ -247,3 +251,25 @@ def test_two_years_of_history_raise_no_page(plant: Plant) -> None:
         plant.folds[0].fold(plant.facts[0].call(at_ms, backfill=True, usd=None if day % 2 else 50.0))
     plant.until(NOON + HOUR_MS)
     assert plant.anomalies == [] and plant.windows == []
+
+
+# -- rules that change
+
+
+def test_a_rule_that_is_switched_off_resolves_its_findings_from_then_on() -> None:
+    flushes_before = (4 * HOUR_MS + 40 * MINUTE_MS) // (5 * MINUTE_MS)
+    off = Control("rules", version=1, body={"text": '["latency.p95"]\nenabled = false'})
+    plant = Plant(flush_ms=5 * MINUTE_MS, versions=Versions([(flushes_before * 200 - EFFECT_DELAY_MS, off)]))
+    several(plant, NOON, 4, 1, *slow_kinds(1.0))
+    several(plant, NOON + 4 * HOUR_MS, 2, 2, *slow_kinds(4.0))
+    assert [one.state for one in plant.anomalies if one.state != "update"] == ["open", "resolved"]
+    assert "switched off" in plant.anomalies[-1].why
+    assert 30 < minutes_after(plant.anomalies[-1], NOON + 4 * HOUR_MS) <= 50
+
+
+def test_one_tenant_may_have_bounds_of_its_own() -> None:
+    plant = Plant(flush_ms=5 * MINUTE_MS, versions=always('[tenants.acme."cost.spike"]\nshadow = true'))
+    kinds: list[dict[str, Any]] = [{"tenant": "acme"}, {"tenant": "globex"}]
+    several(plant, MIDNIGHT_MS, 36, 1, *kinds)
+    several(plant, NOON + DAY_MS, 1, 2, *[{**kind, "a_minute": 9.0} for kind in kinds])
+    assert {(one.subject["tenant"], one.shadow) for one in plant.opened("cost")} == {("acme", True), ("globex", False)}

@@ -76,7 +76,7 @@ def room(settings: Settings) -> Iterator[Finding]:
 
 def stages(settings: Settings) -> Iterator[Finding]:
     """Whether every stage's process lives and answers; from `stages.json`, or from the consumer groups without one."""
-    from pipeline.cli.worker import PROCESSES, STAGES
+    from pipeline.cli.worker import STAGES, processes
 
     file = settings.data_dir / "stages.json" if settings.data_dir else None
     written = _read(file) if file else None
@@ -87,7 +87,7 @@ def stages(settings: Settings) -> Iterator[Finding]:
         yield from _by_groups(settings, STAGES)
         return
     assert file is not None
-    for name in PROCESSES:
+    for name in processes(settings):
         child = written.get("stages", {}).get(name)
         log = f"See {file.parent / 'logs' / f'stage-{name}.log'}."
         if child is None or not alive(child["pid"]):

@@ -126,7 +126,6 @@ class CleanMaker:
             ),
             parameters=parameters,
             tool_names=tuple(self._names(tenant, "tool", (call.name for call in event.tool_calls or []))),
-            guardrails=tuple(self._names(tenant, "guardrail", (g.name for g in event.guardrails or [] if g.triggered))),
             tag_keys=tuple(self._names(tenant, "tag", event.tags or {})),
             redactions=dict(redactions),
             redaction_failures=dict(failures),

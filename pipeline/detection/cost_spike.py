@@ -1,4 +1,4 @@
-"""`cost.spike`: a tenant, a feature or a user costs about twice what it should, within the hour.
+"""`cost.spike`: a tenant or a feature costs about twice what it should, within the hour.
 
 An estimate of a doubling scatters around two, so the bound is set a little lower, and the excess must stand out of the
 noise that this very key has shown (`surprise`), and be worth something. Several window lengths are tried: short ones
@@ -8,7 +8,6 @@ see a steep rise early, the hour sees a doubling. Pure: see `rule`.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -48,7 +47,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     """The recipe.
 
     Attributes:
-        same_hour: Bounds against the same time of earlier days; empty where there is no such habit (a single user).
+        same_hour: Bounds against the same time of the week.
         per_call: Bound against the usual cost of these calls.
         busiest_hour: Bound against the busiest hour, for keys that are known for a day and too thin for `same_hour`.
         clear: An open finding is over when the last hour, and the last two, are below this ratio; shorter windows
@@ -59,6 +58,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         least_expected_calls: Calls an hour that the same time of earlier days must promise to be a baseline.
         least_window_calls: Calls in the window that it must promise.
         spread_ratio: Payments over expected payments, at least, where a rise is found in the parts together.
+        scatters: How many times as far from the expectation as days of this key are from each other, at least.
+        new_features: What features of less than three days may cost, in times the expectation of all others.
         model_error: Relative error of the expectation itself, however many days it stands on.
         day_error: Relative error that a single day adds, because no two days are alike; shared by the days there are.
     """
@@ -84,6 +85,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     least_expected_calls: NotNegative = 12.0
     least_window_calls: NotNegative = 8.0
     spread_ratio: Positive = 1.5
+    scatters: NotNegative = 2.5
+    new_features: NotNegative = 2.0
     model_error: NotNegative = 0.15
     day_error: NotNegative = 0.15
 
@@ -99,7 +102,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
             The finding, or None; None also during the warm-up (docs/decisions/0005-baselines.md).
         """
         timeline = scene.timeline
-        past = scene.memo("past", lambda: Past(scene.store, timeline, scene.minute + 1))
+        past = Past(scene)
         if firing:
             return self._still(scene, past, memory)
         # The longest window holds the others: what is not in it is in none.
@@ -119,7 +122,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
 
     def lacks(self, scene: Scene) -> str:
         """See `KeyRecipe`."""
-        known = len(Past(scene.store, scene.timeline, scene.minute + 1).last_day)
+        known = len(Past(scene).last_day)
         few = f"{known} of {self.known_hours} hours with calls" if known < self.known_hours else ""
         return super().lacks(scene) or few
 
@@ -136,9 +139,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         return {"features_usd": {name: round(-cost / NANO, 6) for cost, name in sorted(parts)[:5]}}
 
     def _habit(self, past: Past, minutes: int) -> Expectation | None:
-        """What the same time of earlier days promises; None where that is too little to be a baseline."""
-        if not self.same_hour:
-            return None
+        """What the same time of the week promises; None where that is too little to be a baseline."""
         expected = past.same_hour(minutes)
         if expected is None or expected.calls < self.least_window_calls:
             return None
@@ -148,18 +149,25 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         for bound in self.same_hour:
             place = LENGTHS.index(bound.minutes)
             calls, cost = scene.timeline.calls[place], scene.timeline.cost[place]
-            if calls < self.least_calls:
+            if calls < self.least_calls or cost < self.least_excess_usd * NANO:
                 continue
-            expected = scene.memo(f"habit {bound.minutes}", partial(self._habit, past, bound.minutes))
-            # The careful expectation is the higher one, and costs more to make.
-            if expected is not None and cost >= bound.ratio * expected.cost:
-                expected = past.careful(expected, bound.minutes)
-                cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
-                if not self._matters(cost, expected, bound):
-                    continue
-                if self._stands_out(cost, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
-                    return self._finding(scene, bound, expected, scene.timeline.cost[place])
+            expected = self._habit(past, bound.minutes)
+            if expected is None or cost < bound.ratio * expected.cost:
+                continue
+            expected = past.careful(expected, bound.minutes)
+            # A launch is a finding only where it is beyond all proportion.
+            cost -= round(min(expected.launched, self.new_features * expected.cost))
+            rest = cost - scene.timeline.dearest_call(scene.minute, bound.minutes)
+            if not self._matters(rest, expected, bound) or not self._is_beyond(rest, expected, past, bound):
+                continue
+            if self._stands_out(rest, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
+                return self._finding(scene, bound, expected, cost)
         return None
+
+    def _is_beyond(self, cost: float, expected: Expectation, past: Past, bound: Bound) -> bool:
+        """Whether the cost is further from the expectation than days of this key are from each other."""
+        scatter = past.scatter(bound.minutes) * math.sqrt(1 + 1 / expected.days)
+        return math.log(cost / expected.cost) >= self.scatters * scatter
 
     def _parts_stand_out(self, scene: Scene, bound: Bound) -> bool:
         """Whether the parts together stand out, each measured by its own payments.
@@ -171,7 +179,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         made, due, days = 0.0, 0.0, 1
         for part in scene.parts("model"):
             part.seek(scene.minute)
-            past = Past(scene.store, part, scene.minute + 1)
+            past = Past(Scene(scene.store, part, scene.minute))
             expected, payment = past.same_hour(bound.minutes), past.payment()
             if expected is None or expected.cost <= 0 or payment <= 0:
                 continue
@@ -183,7 +191,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         return self._stands_out(made, Expectation("same_hour", due, 0.0, days), bound, 1.0)
 
     def _by_call(self, scene: Scene, past: Past) -> Finding | None:
-        usual = per_call(scene.store, _models(scene), scene.minute, HOUR_MINUTES)
+        usual = per_call(scene, HOUR_MINUTES)
         if usual is None:
             return None
         if not self._exceeds(scene, usual.observed, usual.expected, self.per_call, CORRELATED * usual.payment):
@@ -235,8 +243,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
             bound = self.busiest_hour
             expected = Expectation("busiest_hour", memory["busiest_cost"], memory["busiest_calls"])
         else:
-            # Hours that the finding covers are flagged, so the usual cost of a call is the one before it.
-            usual = per_call(scene.store, _models(scene), scene.minute, HOUR_MINUTES)
+            # Hours that the finding covers do not count, so the usual cost of a call is the one before it.
+            usual = per_call(scene, HOUR_MINUTES)
             if usual is None:
                 return None
             bound, expected, cost = self.per_call, usual.expected, usual.observed
@@ -277,10 +285,6 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
 _HOUR: Final = LENGTHS.index(HOUR_MINUTES)
 
 
-def _models(scene: Scene) -> list[Timeline]:
-    return [] if scene.key[0] == "user" else scene.parts("model")
-
-
 def _frozen(expected: Expectation) -> dict[str, float]:
     if expected.kind == "same_hour":
         return {"level": expected.level}
@@ -313,7 +317,7 @@ def _why(
     names: dict[str, str], bound: Bound, expected: Expectation, cost: int, calls_ratio: float, each_ratio: float
 ) -> str:
     who = " ".join(f"{name} {value}" for name, value in names.items())
-    days = f"{expected.days} earlier days" if expected.days > 1 else "the day before"
+    days = f"{expected.days} earlier days" if expected.days > 1 else "an earlier day"
     against = _AGAINST.get(expected.kind, f"expected from the same time of {days}")
     return (
         f"{who} cost ${cost / NANO:,.2f} in {bound.minutes} minutes, {cost / expected.cost:.1f} times the "

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pipeline.detection import chance
-from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Share, Taint
+from pipeline.detection import chance, likeforlike
+from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive, Ratio, Share, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
@@ -29,6 +29,7 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
         least_calls: Calls in the window, at least.
         least_failed: Failed calls in the window, at least.
         surprise: Standard deviations beyond the usual share, at least.
+        cluster: How many failures make one, at least: what fails is tried again.
         clear: An open finding is over below this part of the bound.
     """
 
@@ -41,6 +42,7 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
     least_calls: Count = 20
     least_failed: Count = 5
     surprise: NotNegative = 4.0
+    cluster: Positive = 2.0
     clear: Share = 0.6
 
     def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | None:
@@ -59,13 +61,17 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
             late_calls, late = scene.calls(newest), scene.failed(newest)
             if late < self.share * late_calls or not late or failed - late < self.share * (calls - late_calls):
                 continue
-            usual, spread = self._usual(scene)
+            usual, spread = scene.remember("usual failures", lambda: self._usual(scene))
+            if failed < max(self.share, self.ratio * usual) * calls:
+                continue
+            # Other calls than usual may fail more often than those that are usual.
+            usual = max(usual, likeforlike.usual_failures(scene, length))
             bound = max(self.share, self.ratio * usual)
             if failed < bound * calls:
                 continue
             # Against the usual share, but not as if failures were all but impossible.
             likely = max(usual, self.share / 4)
-            if chance.poisson(failed, likely * calls, spread) >= self.surprise:
+            if chance.poisson(failed, likely * calls, max(spread, self.cluster)) >= self.surprise:
                 return self._finding(scene, length, bound, usual)
         return None
 

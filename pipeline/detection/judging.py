@@ -136,7 +136,10 @@ class Judge:
             if watermark is not None:
                 self._advance(watermark, verdict)
         if self._minute >= 0:
-            self._judge_now(changed, {key for _, key in late}, verdict)
+            goes_on = self._pending.get(self._minute, {})
+            now = {key: timeline for key, timeline in changed.items() if key in goes_on}
+            now.update((key, timeline) for (_, key), timeline in late.items())
+            self._judge_now(now, {key for _, key in late}, verdict)
             for minute, key in sorted(late, key=lambda one: (one[0], _order(one[1]))):
                 self._judge_late(late[minute, key], minute, verdict)
             assert self.clock.watermark is not None
@@ -274,6 +277,8 @@ class Judge:
                 recipe = rule.recipe
                 if isinstance(recipe, KeyRecipe) and recipe.at_once and (rule.life.rule, key) not in self.cases:
                     scene = Scene(self.store, changed[key], self._minute, thorough=key in late)
+                    if key in late:
+                        readiness.look_again(scene, recipe, self.clock.watermark)
                     self._ask(rule, recipe, scene, self.clock.watermark, verdict)
 
     def _judge_late(self, timeline: Timeline, minute: int, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
+from pipeline.detection import likeforlike
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows import sketch
@@ -63,7 +64,7 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
         newest = scene.blocks(BLOCK_MINUTES).latency
         if not firing and not newest:
             return None
-        baseline = memory.get("p95") if firing else self.baseline(scene)
+        baseline = memory.get("p95") if firing else scene.remember("usual p95", lambda: self.baseline(scene))
         if baseline is None:
             return None
         if not firing and self._p95(newest) < baseline * self.ratio and self._quiet(scene, baseline):
@@ -108,8 +109,13 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
         p95 = self._p95(total)
         if not calls or p95 < bound:
             return None
-        if not firing and (sketch.above(total, bound) < self.least_slow or p95 - baseline < self.least_excess_ms):
-            return None
+        if not firing:
+            if sketch.above(total, bound) < self.least_slow or p95 - baseline < self.least_excess_ms:
+                return None
+            # Other calls than usual are no slower calls.
+            share = likeforlike.slow_share(scene, length, self.ratio)
+            if share is not None and share < 1 - P95:
+                return None
         return self._finding(scene, length, calls, p95, baseline, total)
 
     @staticmethod
@@ -119,11 +125,11 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
     def baseline(self, scene: Scene) -> float | None:
         """p95 to be expected, in ms: the median of the past hours' p95, or of all their calls where hours are thin.
 
-        Hours that overlap the window under test or were covered by a finding do not count. None while fewer than
-        `baseline_calls` calls are known.
+        The present hour, the one before it, which the window may touch, and hours that a finding covered do not count.
+        None while fewer than `baseline_calls` calls are known.
         """
         timeline = scene.timeline
-        last = (scene.minute - self.minutes[-1] + 1) // HOUR_MINUTES
+        last = scene.minute // HOUR_MINUTES - 1
         hours = [
             hour
             for hour in range(last - self.baseline_hours, last)
@@ -143,7 +149,7 @@ class LatencyP95(KeyRecipe, frozen=True, kw_only=True):
 
     def lacks(self, scene: Scene) -> str:
         """See `KeyRecipe`."""
-        last = (scene.minute - self.minutes[-1] + 1) // HOUR_MINUTES
+        last = scene.minute // HOUR_MINUTES - 1
         calls = sum(scene.timeline.hour(hour).calls for hour in range(last - self.baseline_hours, last))
         few = f"{calls:,.0f} of {self.baseline_calls} calls" if calls < self.baseline_calls else ""
         return super().lacks(scene) or few

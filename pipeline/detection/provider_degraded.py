@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pipeline.detection import chance
+from pipeline.detection import chance, likeforlike
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Share, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows import bucket as buckets
@@ -59,7 +59,7 @@ class ProviderDegraded(KeyRecipe, frozen=True, kw_only=True):
             return None
         if firing:
             return self._still(scene, memory, now)
-        failed, slow = self._fails(now, usual), self._is_slow(now, usual)
+        failed, slow = self._fails(scene, now, usual), self._is_slow(scene, now, usual)
         if not failed and not slow:
             return None
         peers = self._peers(scene)
@@ -78,16 +78,26 @@ class ProviderDegraded(KeyRecipe, frozen=True, kw_only=True):
             known = f"{calls:,} of {least:,} calls" if calls < least else ""
         return known
 
-    def _fails(self, now: _Now, usual: _Usual) -> bool:
-        rate = now.failed / now.calls
-        if rate - usual.rate < self.failure_rise or rate < self.failure_ratio * usual.rate:
+    def _fails(self, scene: Scene, now: _Now, usual: _Usual) -> bool:
+        rate, due = now.failed / now.calls, usual.rate
+        if not self._has_risen(rate, due):
             return False
-        return chance.poisson(now.failed, max(usual.rate, 0.005) * now.calls, usual.spread) >= self.surprise
+        due = max(due, likeforlike.usual_failures(scene, MINUTES))
+        if not self._has_risen(rate, due):
+            return False
+        return chance.poisson(now.failed, max(due, 0.005) * now.calls, usual.spread) >= self.surprise
 
-    def _is_slow(self, now: _Now, usual: _Usual) -> bool:
+    def _has_risen(self, rate: float, usual: float) -> bool:
+        return rate - usual >= self.failure_rise and rate >= self.failure_ratio * usual
+
+    def _is_slow(self, scene: Scene, now: _Now, usual: _Usual) -> bool:
         if now.median is None or usual.median is None:
             return False
         if now.median < self.latency_ratio * usual.median or now.median - usual.median < self.least_excess_ms:
+            return False
+        # Other calls than usual are no slower calls.
+        ratio = likeforlike.median_ratio(scene, MINUTES)
+        if ratio is not None and ratio < self.latency_ratio:
             return False
         # Half of the calls usually lie above the usual median.
         above = sketch.above(now.latency, usual.median)

@@ -47,3 +47,10 @@ def review(scene: Scene, rules: Iterable[Active], now_ms: int) -> Standing:
             ready[recipe.rule] = began
     scene.timeline.ready = ready
     return Standing(ready, waiting)
+
+
+def look_again(scene: Scene, recipe: KeyRecipe, now_ms: int) -> None:
+    """Look at one rule at once: late events may have made a past for a key that had none."""
+    ready = scene.timeline.ready
+    if recipe.rule not in ready and not recipe.lacks(scene):
+        scene.timeline.ready = {**ready, recipe.rule: now_ms}

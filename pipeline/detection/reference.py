@@ -30,10 +30,12 @@ class Reference:
     Attributes:
         total: The sum.
         parts: What it is the sum of: days, and the hours that are in none yet.
+        days: How many of them, at the beginning, are days.
     """
 
     total: Bucket
     parts: tuple[Bucket, ...]
+    days: int = 0
 
     def dispersion(self, of: Callable[[Bucket], tuple[float, float]]) -> float:
         """How a rate varies from part to part; `of` gives (hits, count) of a bucket."""
@@ -64,9 +66,10 @@ def reference(timeline: Timeline, hour: int, window_hours: int, taint: int) -> R
         known = timeline.usual.get(day, timeline.days.get(day))
         if known is not None and day * 24 >= since:
             parts.append(unpack(known))
+    days = sum(1 for part in parts if part.facts)
     for at in range(begin, end):
         if at in timeline.tainted and timeline.tainted[at] & taint:
             continue
         if timeline.has_hour(at):
             parts.append(timeline.hour_total(at))
-    return Reference(buckets.merged(parts), tuple(part for part in parts if part.facts))
+    return Reference(buckets.merged(parts), tuple(part for part in parts if part.facts), days)

@@ -81,7 +81,7 @@ RULES: Final[tuple[Entry, ...]] = (
         {
             "tenant": CostSpike(),
             # What one feature costs hangs on fewer calls than what a tenant costs.
-            "feature": CostSpike(hold_minutes=CHILD_HOLD_MINUTES, least_excess_usd=0.25, least_expected_calls=30.0),
+            "feature": CostSpike(hold_minutes=20.0, least_excess_usd=0.25, least_expected_calls=30.0),
         },
     ),
     Entry(CostDaily, "judge", {"tenant": CostDaily()}),

@@ -55,6 +55,7 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
         psi: Population stability index beyond chance, at least.
         beyond: How many times as far as the furthest of the past's days, at least.
         least_share: How far the share of the class that has moved most must have moved.
+        usual_days: Days of which calls must be known: an hour of the day or a weekday is no shift.
         surprise: Standard deviations beyond the key's own scatter, at least.
         clear: An open finding is over when less than this part of the index is left.
     """
@@ -64,7 +65,8 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
     clear_minutes: NotNegative = 60.0
     rejoin_minutes: NotNegative = 360.0
     longest_hours: Positive = 72.0
-    warm_up_hours: NotNegative = 24.0
+    warm_up_hours: NotNegative = 72.0
+    usual_days: Count = 2
     hours: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 6, 24)
     least_count: Count = 60
     usual_count: Count = 200
@@ -156,9 +158,12 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
         """See `KeyRecipe`."""
         known = super().lacks(scene)
         if not known:
-            spreads = self.spreads(scene.reference(self.hours[0], self.taint).total)
-            count = max((sum(spread.counts.values()) for spread in spreads), default=0)
+            usual = scene.reference(self.hours[0], self.taint)
+            count = max((sum(spread.counts.values()) for spread in self.spreads(usual.total)), default=0)
             known = f"{count:,} of {self.usual_count:,} calls" if count < self.usual_count else ""
+            days = sum(1 for day in usual.parts[: usual.days] if any(one.counts for one in self.spreads(day)))
+            if not known and days < self.usual_days:
+                known = f"{days} of {self.usual_days} days"
         return known
 
     def _finding(self, scene: Scene, hours: int, spread: Spread, moved: Shift, scatter: float) -> Finding:

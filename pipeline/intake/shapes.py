@@ -34,7 +34,8 @@ class Shape(NamedTuple):
 
     Attributes:
         output_chars: Characters of the answer.
-        length_bucket: Two for each doubling of the answer's length in characters, or in tokens times four.
+        length_bucket: Two for each doubling of the answer's length in tokens times four, or in characters where
+            nobody counted tokens: whether text is sent must make no difference.
         language: ISO 639-1 code of the answer's language; None where it is too short to tell.
         topics: Up to four of 64 keyed buckets: those of the question's words whose keyed hash is smallest.
         refusal: True when the answer declines to answer; None otherwise, because it may still do so in other words.
@@ -72,12 +73,10 @@ def shape_of(event: Event, key: bytes) -> Shape:
 
 
 def _length_bucket(event: Event, chars: int | None) -> int | None:
-    if chars is None:
-        tokens = event.usage.output if event.usage is not None else None
-        if tokens is None:
-            return None
+    tokens = event.usage.output if event.usage is not None else None
+    if tokens is not None:
         chars = CHARS_A_TOKEN * tokens
-    return int(2 * math.log2(chars + 1))
+    return None if chars is None else int(2 * math.log2(chars + 1))
 
 
 def _question(value: Any) -> str:

@@ -114,6 +114,8 @@ class Store:
         self._by_minute: dict[int, dict[Key, Timeline]] = {}
         self._by_hour: dict[int, dict[Key, Timeline]] = {}
         self._below: dict[tuple[str, str], dict[Key, Timeline]] = {}
+        # Who asks which provider's model.
+        self._asking: dict[tuple[str, ...], dict[Key, Timeline]] = {}
 
     # -- cells in
 
@@ -286,7 +288,13 @@ class Store:
         key = timeline.key
         self.timelines[key] = timeline
         self._below.setdefault(_group(key), {})[key] = timeline
+        if key[0] == "model":
+            self._asking.setdefault(key[3:], {})[key] = timeline
         return timeline
+
+    def asking(self, provider: Key) -> list[Timeline]:
+        """Timelines of `model` of all tenants that ask a provider's model."""
+        return list(self._asking.get(provider[1:], {}).values())
 
     def below(self, tenant: str, dimension: str) -> list[Timeline]:
         """A tenant's timelines of a dimension; all of `provider` with an empty tenant."""
@@ -327,6 +335,8 @@ class Store:
         self.memos.pop(key, None)
         self.hourly.pop(key, None)
         self._below[_group(key)].pop(key, None)
+        if key[0] == "model":
+            self._asking[key[3:]].pop(key, None)
         for index in (self._by_minute, self._by_hour):
             for keys in index.values():
                 keys.pop(key, None)

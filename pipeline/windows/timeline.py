@@ -41,6 +41,7 @@ class Timeline(msgspec.Struct, gc=False):
         key: The key.
         minutes: Sums of minutes, of the dimensions in WITH_MINUTES, until their hour is added up.
         blocks: Sums of blocks of five minutes, until their hour is added up.
+        fresh: Hours of which there are blocks.
         hours: Sums of hours, until they go into their day.
         days: Sums of days.
         usual: Sums of days without the hours that a finding covered, where the two differ.
@@ -60,6 +61,7 @@ class Timeline(msgspec.Struct, gc=False):
     key: Key
     minutes: dict[int, Sum] = {}
     blocks: dict[int, Sum] = {}
+    fresh: set[int] = set()
     hours: dict[int, bytes] = {}
     days: dict[int, bytes] = {}
     usual: dict[int, bytes] = {}
@@ -97,6 +99,7 @@ class Timeline(msgspec.Struct, gc=False):
         if self.key[0] in WITH_MINUTES:
             self._into(self.minutes, start, bucket)
         self._into(self.blocks, start // BLOCK_MINUTES, bucket)
+        self.fresh.add(at)
 
     def count(self, minute: int, calls: int, cost: int, failed: int) -> None:
         """Count calls of a minute in the ring, where the dimension has one."""
@@ -167,6 +170,7 @@ class Timeline(msgspec.Struct, gc=False):
         self.recent.pop(hour, None)
         first = hour * BLOCKS_AN_HOUR
         held = [self.blocks.pop(block) for block in range(first, first + BLOCKS_AN_HOUR) if block in self.blocks]
+        self.fresh.discard(hour)
         for minute in [m for m in self.minutes if m // HOUR_MINUTES <= hour]:
             del self.minutes[minute]
         if held:
@@ -230,8 +234,7 @@ class Timeline(msgspec.Struct, gc=False):
         return hour in self.hours or self._has_blocks(hour)
 
     def _has_blocks(self, hour: int) -> bool:
-        first = hour * BLOCKS_AN_HOUR
-        return any(block in self.blocks for block in range(first, first + BLOCKS_AN_HOUR))
+        return hour in self.fresh
 
     # -- out: numbers
 
@@ -276,10 +279,8 @@ class Timeline(msgspec.Struct, gc=False):
     def day(self, day: int) -> Day:
         """Numbers of a day, as far as it has passed."""
         known = self.book.day(day)
-        if not self.blocks or (max(self.blocks) // BLOCKS_AN_HOUR) // 24 > day + 1:
-            return known
-        # Hours whose blocks are still held are not in the book yet, or are there without what has come since.
-        for hour in {block // BLOCKS_AN_HOUR for block in self.blocks}:
+        # Hours whose blocks are still held are not in the book yet.
+        for hour in sorted(self.fresh):
             if hour // 24 == day and self.book.hour(hour) is None:
                 fresh = self.hour(hour)
                 known = Day(

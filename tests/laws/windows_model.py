@@ -234,7 +234,7 @@ class Meter:
         dice = self.dice
         due = bisect_right(self.facts.received, at_ms, self.next)
         while self.next < due:
-            end = min(due, self.next + dice.randint(1, 60))
+            end = min(due, self.next + dice.randint(1, max(60, len(self.facts.values) // 1_500)))
             part = [_fact(value) for value in self.facts.values[self.next : end]]
             if dice.random() < faults and len(part) > 3:
                 hole = dice.randrange(len(part) - 1)

@@ -61,11 +61,11 @@ def test_what_is_more_particular_wins() -> None:
 
 
 def test_a_rule_that_is_not_enabled_is_not_asked() -> None:
-    ruleset = parse('["cost.spike".user]\nenabled = false\n[tenants.acme."cost.spike"]\nenabled = false')
-    assert ruleset.find(CostSpike, "user") is None
+    ruleset = parse('["cost.spike".feature]\nenabled = false\n[tenants.acme."cost.spike"]\nenabled = false')
+    assert ruleset.find(CostSpike, "feature") is None
     assert ruleset.find(CostSpike, "tenant") is not None
     assert ruleset.find(CostSpike, "tenant", "acme") is None
-    assert "cost.spike" not in {one.life.rule for one in ruleset.active("user")}
+    assert "cost.spike" not in {one.life.rule for one in ruleset.active("feature")}
 
 
 def test_a_rules_name_needs_no_quotes() -> None:
@@ -91,7 +91,7 @@ same_hour = [
 ]
 clear = 1.2
 
-[cost.spike.user]
+[cost.spike.feature]
 enabled = "yes"
 
 ["cost.spkie"]
@@ -102,7 +102,7 @@ minutes = []
 """)
     assert [(line, path) for line, path, _ in found] == [
         (4, "cost.spike.least_calls"), (5, "cost.spike.leest_calls"), (6, "cost.spike.same_hour"),
-        (12, "cost.spike.user.enabled"), (14, "cost.spkie"), (16, "tenants.acme.latency.p95.minutes"),
+        (12, "cost.spike.feature.enabled"), (14, "cost.spkie"), (16, "tenants.acme.latency.p95.minutes"),
         (18, "tenants.globex.nothing.known")]  # fmt: skip
     reasons = {path: reason for _, path, reason in found}
     assert reasons["cost.spike.least_calls"] == "expected `int` >= 0"

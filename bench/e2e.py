@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from bench import sources
 from bench.clock import cpu_of
 from bench.events import encoded
 from bench.figures import Report, last_json
@@ -25,11 +27,33 @@ from pipeline.cli.supervisor import Supervisor
 from pipeline.cli.worker import STAGES
 from pipeline.settings import Settings
 
-# (figure's suffix, NER, characters of text an event, events)
-CASES = (
-    ("patterns_500", False, 500, 20_000),
-    ("patterns_2000", False, 2_000, 10_000),
-    ("ner_500", True, 500, 3_000),
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        suffix: of its figures.
+        ner: with names.
+        chars: of text an event, where events are made.
+        events: how many ours works off.
+        theirs: how many the obvious build works off, from the same start: its cost an event is steady.
+        source: other people's material instead of made events.
+    """
+
+    suffix: str
+    ner: bool
+    chars: int
+    events: int
+    theirs: int
+    source: str = ""
+
+
+CASES: Final = (
+    Case("patterns_500", False, 500, 60_000, 12_000),
+    Case("patterns_2000", False, 2_000, 30_000, 4_000),
+    Case("tau_ner", True, 0, 300, 120, "tau"),
+    Case("arena_ner", True, 0, 600, 600, "arena"),
 )
 
 
@@ -37,27 +61,37 @@ def run(quick: bool = False) -> Report:
     """Every case, ours and theirs in turn."""
     report = Report("e2e")
     rounds = 1 if quick else 3
-    for suffix, ner, chars, events in CASES:
-        events = events // 4 if quick else events
-        records = encoded(events, chars)
+    for case in CASES:
+        share = 4 if quick else 1
+        records = (
+            sources.encoded(case.source, case.events // share)
+            if case.source
+            else encoded(case.events // share, case.chars)
+        )
+        if not records:
+            report.notes.append(f"{case.suffix}: not run, ../shared/data is not there")
+            continue
         size = sum(len(value) for _, value in records) / len(records)
         ours, theirs = [], []
+        count = min(len(records), case.theirs // share)
         for _ in range(rounds):
-            with installation({"TOKENTRAIL_NER": str(ner).lower(), "TOKENTRAIL_TICKS": "off"}) as (
+            with installation({"TOKENTRAIL_NER": str(case.ner).lower(), "TOKENTRAIL_TICKS": "off"}) as (
                 servers,
                 settings,
                 folder,
             ):
                 fill(settings, settings.topic("calls.raw"), records)
-                ours.append(_ours(servers, settings, folder, events))
-                theirs.append(_theirs(servers, settings, folder, events, ner))
-        _add(report, suffix, ours, theirs)
+                ours.append(_ours(servers, settings, folder, len(records)))
+                theirs.append(_theirs(servers, settings, folder, count, case.ner))
+        _add(report, case.suffix, ours, theirs)
         report.notes.append(
-            f"{suffix}: {events} events of {size:.0f} bytes, {chars} characters of text each, no text twice"
+            f"{case.suffix}: ours {len(records)} events, the obvious build the first {count}, of {size:.0f} bytes"
+            + (f", {case.chars} characters of text each, no text twice" if case.chars else f", from {case.source}")
         )
     report.notes.append(
         f"{rounds} rounds; CPU counts all processes of a side and both servers, not the producer, which had finished; "
-        f"ours runs {len(STAGES)} stages, the obvious build one process; {os.cpu_count()} cores for everything"
+        f"ours runs {len(STAGES)} stages, the obvious build one process; {os.cpu_count()} cores for everything; "
+        "the ratio is of CPU an event; ratios of events/s stand beside"
     )
     return report
 
@@ -67,10 +101,12 @@ def _add(report: Report, suffix: str, ours: list[dict[str, Any]], theirs: list[d
     other = [one["events_per_s"] for one in theirs]
     middle = len(rates) // 2
     ratio = sorted(a / b for a, b in zip(rates, other, strict=True))
-    kind = suffix.split("_")[0]
-    name = f"{kind}_events_per_s" if suffix in ("patterns_500", "ner_500") else f"{suffix}_events_per_s"
+    name = {"patterns_500": "patterns_events_per_s", "arena_ner": "ner_events_per_s"}.get(
+        suffix, f"{suffix}_events_per_s"
+    )
     report.add(name, rates, "1/s", against=round(sorted(other)[middle], 1), ratio=round(ratio[middle], 2))
-    report.add(f"ratio_{suffix}", ratio, "1", ratio=round(ratio[middle], 2))
+    by_cpu = sorted(b["cpu_us"] / a["cpu_us"] for a, b in zip(ours, theirs, strict=True))
+    report.add(f"ratio_{suffix}", by_cpu, "1", ratio=round(by_cpu[middle], 2))
     cpu, cpu_other = [one["cpu_us"] for one in ours], [one["cpu_us"] for one in theirs]
     report.add(f"cpu_us_{suffix}", cpu, "us", against=round(sorted(cpu_other)[middle], 1))
     for process in ours[0]["by_process"]:

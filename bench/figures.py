@@ -58,8 +58,13 @@ class Report:
         }
 
 
-def last_json(output: str) -> dict[str, float]:
+def last_json_object(output: str) -> dict[str, Any]:
     """The last line of a child's output that is a JSON object."""
     line = next(line for line in reversed(output.splitlines()) if line.startswith("{"))
-    answer: dict[str, float] = json.loads(line)
+    answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def last_json(output: str) -> dict[str, float]:
+    """The same, of numbers."""
+    return last_json_object(output)

@@ -92,7 +92,7 @@ def plain_call(clean: Clean, audit: Row) -> Row:
         fact.output_tokens, fact.reasoning_tokens, fact.latency_ms, fact.ttft_ms, fact.retries, fact.cache_hit,
         fact.prompt_size_bytes, fact.output_chars, loop.input_messages, fact.status, fact.finish_reason or "",
         fact.error_type or "", fact.http_status, fact.retry_after_s, fact.schema_valid, fact.output_label or "",
-        fact.refusal, clean.guardrails, fact.guardrails_triggered, clean.tool_names, loop.tool_errors,
+        fact.refusal, fact.guardrails, fact.guardrails_triggered, clean.tool_names, loop.tool_errors,
         clean.tag_keys, fact.retrieval_requested, fact.retrieval_hits, clean.sources, money(fact.cost_nano_usd),
         money(fact.list_cost_nano_usd), fact.cost_source, fact.price_version or "", fact.language or "",
         fact.length_bucket, fact.topic_bucket, clean.content_mode, audit[0], stamp.text_days, clean.redactions,

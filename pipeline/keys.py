@@ -13,7 +13,6 @@ import os
 import secrets
 import unicodedata
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal
 
@@ -59,7 +58,7 @@ class Keys:
 
     def digest(self, purpose: Purpose, tenant: str, data: bytes, version: int = 1) -> str:
         """Keyed hash of bytes as they are: 32 hexadecimal digits."""
-        return hmac.new(self.derive(purpose, tenant, version), data, sha256).hexdigest()[:32]
+        return hmac.digest(self.derive(purpose, tenant, version), data, "sha256").hex()[:32]
 
 
 def create_root(path: Path) -> None:
@@ -94,6 +93,42 @@ def load(settings: Settings) -> Keys:
     except OSError as error:
         raise UsageError(f"The key root {path} cannot be read: {error.strerror}.") from error
     return Keys(_decode(text, str(path)))
+
+
+def resolve(reference: str) -> str:
+    """What a reference (`file:PATH` of mode 0600, or `env:NAME`) stands for, without white space around it.
+
+    Raises:
+        UsageError: It cannot be read, others may read it, or there is nothing.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        text = os.environ.get(name, "")
+    elif kind == "file":
+        path = Path(name).expanduser()
+        try:
+            if path.stat().st_mode & 0o077:
+                raise UsageError(f"Others may read {path}: run `chmod 600 {path}`.")
+            text = path.read_text()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    else:
+        raise UsageError(f"{reference!r} is no reference: write file:PATH or env:NAME.")
+    if not text.strip():
+        raise UsageError(f"{reference} is empty.")
+    return text.strip()
+
+
+def resolve_key(reference: str) -> bytes:
+    """The 32 bytes (base64) that a reference stands for.
+
+    Raises:
+        UsageError: As `resolve`, or it is no base64 of 32 bytes.
+    """
+    key = _decode(resolve(reference), reference)
+    if len(key) != ROOT_BYTES:
+        raise UsageError(f"The key in {reference} has {len(key)} bytes; it needs {ROOT_BYTES}.")
+    return key
 
 
 def _decode(text: str, where: str) -> bytes:

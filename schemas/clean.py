@@ -93,7 +93,6 @@ class Clean(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field
     parent: str | None = None
     parameters: dict[str, float] = {}
     tool_names: tuple[str, ...] = ()
-    guardrails: tuple[str, ...] = ()
     tag_keys: tuple[str, ...] = ()
     redactions: dict[str, int] = {}
     redaction_failures: dict[str, int] = {}

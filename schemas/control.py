@@ -15,6 +15,9 @@ ControlKind = Literal[
     "switch", "budget", "policy", "prices", "keys", "epoch", "release", "rules", "hold", "erasure", "installation"
 ]
 
+# What a policy can do with a finding in text.
+Action = Literal["replace", "mask", "drop", "pseudonym", "encrypt"]
+
 # A version takes effect this long after its append time, so that every stage has read it by then.
 EFFECT_DELAY_MS = 30_000
 

@@ -13,7 +13,6 @@ from pipeline.detection.loops import LoopWatch
 from pipeline.detection.versions import Versions
 from pipeline.windows.partials import PartialFold, records
 from schemas.anomaly import Anomaly
-from schemas.control import EFFECT_DELAY_MS, Control
 from schemas.fact import Fact, RecordType
 from schemas.partial import Partials
 from schemas.position import Position
@@ -28,11 +27,6 @@ NANO = 1_000_000_000
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Partials).decode
-
-
-def always(text: str) -> Versions:
-    """A rules file that has always been in force."""
-    return Versions([(-EFFECT_DELAY_MS, Control("rules", version=1, body={"text": text}))])
 
 
 class Facts:

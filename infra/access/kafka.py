@@ -52,7 +52,7 @@ PRINCIPALS: Final = (
     Principal(
         "measure", "raw to facts", ("calls.raw", "facts"), ("calls.raw", "facts", "deadletter"), (), ("measure",)
     ),
-    Principal("redact", "raw to clean records", ("calls.raw", "calls"), ("calls",), (), ("redact",)),
+    Principal("redact", "raw to clean records", ("calls.raw", "calls"), ("calls", "anomalies"), (), ("redact",)),
     Principal("sink", "clean records to rows", ("calls", "ledger"), ("ledger",), (), ("sink",)),
     Principal("guard", "loops", ("facts", "snapshots"), ("anomalies", "snapshots"), (), ("guard",)),
     Principal("meter", "sums", ("facts", "snapshots"), ("partials", "windows", "snapshots"), (), ("meter",)),

@@ -123,7 +123,7 @@ def _calls(cleans: Sequence[Clean], facts: Sequence[Fact], bound: Sequence[bytes
         [fact.schema_valid for fact in facts],
         [fact.output_label or "" for fact in facts],
         [fact.refusal for fact in facts],
-        [clean.guardrails for clean in cleans],
+        [fact.guardrails for fact in facts],
         [fact.guardrails_triggered for fact in facts],
         [clean.tool_names for clean in cleans],
         [loop.tool_errors for loop in loops],

@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "worker": ("pipeline.cli.worker", "Run one stage, or all of them, against an existing Kafka and ClickHouse."),
     "migrate": ("pipeline.cli.migrate", "Create topics, tables, epochs and the first policy; safe to repeat."),
     "emit": ("pipeline.cli.emit", "Send events out of a file, and say what was delivered, refused or lost."),
+    "redact": ("pipeline.cli.redact", "Redact a file as the pipeline would: before, after, and why."),
     "subscribe": ("pipeline.cli.subscribe", "Print anomalies as they are raised."),
     "rules": ("pipeline.cli.rules", "Show the rules, check a rules file, try it on history, put it into force."),
     "cost": ("pipeline.cli.cost", "What calls cost, by whatever tells them apart, and what is to come."),

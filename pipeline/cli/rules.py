@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipeline.cli import trying
 from pipeline.cli.context import DataOption, JsonOption, settings_for
 from pipeline.cli.times import iso_ms
 from pipeline.errors import UsageError
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
-    help="Show the rules in force, check a rules file, and put one into force.",
+    help="Show the rules in force; check a rules file, try it on history, and put it into force.",
     epilog="Example: tokentrail rules show --tenant acme",
 )
 
@@ -173,3 +174,9 @@ def _in_words(parameters: dict[str, str]) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+app.command(
+    epilog="\b\nExamples:\n  tokentrail rules test rules.toml\n  tokentrail rules test rules.toml --on may.gz --json"
+)(trying.test)
+app.command(epilog="Example: tokentrail rules history may.gz")(trying.history)

@@ -1,4 +1,4 @@
-"""Policies: how long whose records are kept, of which class and what for. Pure; records come from `llm.controls`.
+"""Policies: how long whose records are kept, and what is redacted how in their text. Pure: records come from Kafka.
 
 A policy version takes effect 30 s after its append time, and an event is judged by the version in force at its own
 `received_at`, never by when it is processed. The first version holds from the beginning. What is stored keeps the life
@@ -10,12 +10,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from pipeline.errors import UsageError
-from schemas.control import EFFECT_DELAY_MS, Control
+from schemas.control import EFFECT_DELAY_MS, Action, Control
 
 ContentMode = Literal["full", "hash", "none"]
 MODES: Final[tuple[ContentMode, ...]] = ("full", "hash", "none")  # from open to closed
@@ -36,6 +36,36 @@ _TABLES: Final[Mapping[Class, tuple[str, ...]]] = {
 CLASS_OF: Final[Mapping[str, Class]] = {table: name for name, tables in _TABLES.items() for table in tables}
 
 
+class RedactionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is looked for in a tenant's or an environment's text, and what stands in its place.
+
+    Attributes:
+        entities: Types that are looked for; none said: all that the engine finds.
+        without: Types that are left as they are, with the reason in the policy's file.
+        action: What is done with a type that `actions` does not name: `replace`, `mask`, `drop`, `pseudonym`,
+            `encrypt`.
+        actions: The same by type.
+        keep_last: Characters at the end of a masked value that stay, 0 to 4.
+        key: Where the key of `encrypt` is: `file:PATH` (mode 0600) or `env:NAME`, base64 of 32 bytes.
+        canary: Where the canary is: a value of 8 characters or more that must never be seen in redacted text.
+    """
+
+    entities: tuple[str, ...] | None = None
+    without: tuple[str, ...] | None = None
+    action: Action | None = None
+    actions: dict[str, Action] = {}
+    keep_last: int | None = None
+    key: str | None = None
+    canary: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_last is not None and not 0 <= self.keep_last <= 4:
+            raise ValueError(f"keep_last is {self.keep_last}; it must be from 0 to 4")
+        for name, said in (("key", self.key), ("canary", self.canary)):
+            if said is not None and not said.startswith(("file:", "env:")):
+                raise ValueError(f"{name} is a reference, file:PATH or env:NAME, and never the value itself")
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What holds for one tenant, one environment, or for all that are not named.
 
@@ -46,6 +76,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         controls_days: Life of the copy of controls.
         content: How much of a text is kept.
         purpose: By class, what it is kept for, as it completes the sentence "It is kept ...": "to find errors".
+        redaction: What is replaced in text, and by what.
     """
 
     metadata_days: int | None = None
@@ -54,6 +85,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     controls_days: int | None = None
     content: ContentMode | None = None
     purpose: dict[Class, str] = {}
+    redaction: RedactionRule | None = None
 
     def __post_init__(self) -> None:
         for name in CLASSES:
@@ -93,6 +125,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, Rule] = {}
 
     def __post_init__(self) -> None:
+        for tenant in (*self.tenant, ""):
+            for environment in (*self.environment, None):
+                self.redaction(tenant, environment)  # raises where it cannot be meant
         for name, rule in self.environment.items():
             if rule.anomalies_days is not None or rule.controls_days is not None:
                 raise ValueError(f"environment {name}: windows, anomalies and controls know no environment")
@@ -109,6 +144,27 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found = next(days for rule in layers if (days := rule.days(name)) is not None)
         return min(found, self.days("metadata", tenant, environment)) if name == "text" else found
 
+    def redaction(self, tenant: str, environment: str | None = None) -> RedactionRule:
+        """What holds for a tenant's text: each field as the closest layer that says it; actions type by type."""
+        rules = [layer.redaction for layer in self._layers(tenant, environment) if layer.redaction is not None]
+        actions: dict[str, Action] = {}
+        for rule in reversed(rules):
+            if rule.action is not None:
+                actions = {}  # a closer word on everything ends what was said farther off about single types
+            actions |= rule.actions
+        found = RedactionRule(
+            entities=_first(rule.entities for rule in rules),
+            without=_first(rule.without for rule in rules),
+            action=_first(rule.action for rule in rules),
+            actions=actions,
+            keep_last=_first(rule.keep_last for rule in rules),
+            key=_first(rule.key for rule in rules),
+            canary=_first(rule.canary for rule in rules),
+        )
+        if found.key is None and "encrypt" in (found.action, *actions.values()):
+            raise ValueError(f"the policy encrypts for {tenant or 'everybody'}, but names no key")
+        return found
+
     def purpose(self, name: Class, tenant: str, environment: str | None = None) -> str:
         """What a class is kept for."""
         return next(rule.purpose[name] for rule in self._layers(tenant, environment) if name in rule.purpose)
@@ -121,6 +177,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             yield self.environment[environment]
         yield self.default
         yield _DEFAULT
+
+
+T = TypeVar("T")
+
+
+def _first(said: Iterable[T | None]) -> T | None:
+    return next((one for one in said if one is not None), None)
 
 
 def load(path: Path | None) -> Policy:

@@ -19,7 +19,8 @@ from pipeline.intake.decode import header, unknown_fields
 from pipeline.intake.facts import FactMaker, Where
 from pipeline.intake.identify import Identifiers
 from pipeline.intake.texts import Texts, fill
-from pipeline.redaction import Redacted
+from pipeline.intake.treatments import Treatments
+from pipeline.redaction import Redacted, Treatment
 from schemas.clean import Clean, Content, Dead, HeartbeatCounts, Producer, Replay, Stamp
 from schemas.event import Event, ProducerInfo
 from schemas.fact import Fact
@@ -45,6 +46,7 @@ class Draft:
     replay: Replay | None
     unknown: int
     size_bytes: int
+    treatment: Treatment
 
 
 class CleanMaker:
@@ -54,6 +56,7 @@ class CleanMaker:
         self._facts = facts
         self._who: Identifiers = facts.identifiers
         self._redaction_version = redaction_version
+        self._treatments = Treatments(self._who.keys)
 
     def draft(
         self,
@@ -66,7 +69,8 @@ class CleanMaker:
         """Everything of a record except its redacted text."""
         fact = self._facts.fact(event, where)
         version, policy = policies.at(where.received_at)
-        metadata_days, text_days, allowed = policy.life(fact.tenant, fact.environment)
+        terms = self._treatments.of(version, policy, fact.tenant, fact.environment)
+        metadata_days, text_days, allowed, treatment = terms
         mode = stricter(event.content, allowed)
         texts = Texts()
         templates: dict[str, Any] = {}
@@ -91,23 +95,26 @@ class CleanMaker:
             replay=where.replay,
             unknown=unknown_fields(value),
             size_bytes=len(value),
+            treatment=treatment,
         )
 
     def finish(self, draft: Draft, answers: Sequence[Redacted]) -> Clean:
         """The clean record of a draft; `answers` are in the order of `draft.texts`."""
         event, tenant = draft.event, draft.fact.tenant
-        filled = [answer.text for answer in answers]
+        filled = []
         redactions: Counter[str] = Counter()
         failures: Counter[str] = Counter()
         for answer in answers:
-            redactions.update(answer.counts)
+            filled.append(answer.text)
+            if answer.counts:
+                redactions.update(answer.counts)
             if answer.failed is not None:
                 failures[answer.failed] += 1
         parameters = {name: float(item) for name, item in (event.parameters or {}).items() if _is_parameter(name, item)}
         clean = Clean(
             fact=draft.fact,
             stamp=draft.stamp,
-            content=_content(draft, filled),
+            content=_content(draft, filled, redactions),
             producer=draft.producer,
             replay=draft.replay,
             heartbeat=_heartbeat(event),
@@ -119,7 +126,6 @@ class CleanMaker:
             ),
             parameters=parameters,
             tool_names=tuple(self._names(tenant, "tool", (call.name for call in event.tool_calls or []))),
-            guardrails=tuple(self._names(tenant, "guardrail", (g.name for g in event.guardrails or [] if g.triggered))),
             tag_keys=tuple(self._names(tenant, "tag", event.tags or {})),
             redactions=dict(redactions),
             redaction_failures=dict(failures),
@@ -211,14 +217,16 @@ def _main_texts(event: Event) -> list[tuple[str, Any]]:
     return [("input", event.input), ("output", event.output), ("tool_calls", calls)]
 
 
-def _content(draft: Draft, filled: list[str]) -> Content | None:
+def _content(draft: Draft, filled: list[str], redactions: Counter[str]) -> Content | None:
     """Redacted texts as JSON strings; None where the policy keeps no text or there is none."""
     if not draft.templates and not draft.other:
         return None
-    main = {name: _json(fill(template, filled)) for name, template in draft.templates.items()}
-    other = {path: fill(template, filled) for path, template in draft.other.items()}
+    main = {name: _json(fill(template, filled, redactions)) for name, template in draft.templates.items()}
+    other = {path: fill(template, filled, redactions) for path, template in draft.other.items()}
     content = Content(other=other, **main)
-    size = len(_encode(content))
+    # Six bytes a character is the most that JSON needs; only near the limit is it worth while to count.
+    chars = sum(map(len, main.values())) + sum(len(path) + len(text) for path, text in other.items())
+    size = len(_encode(content)) if 6 * chars > CLEAN_MAX_BYTES - 65_536 else 0
     if size > CLEAN_MAX_BYTES - 65_536:
         # Replacements made it longer than the topic takes: keep how long it was, nothing else.
         return Content(input=f"<TOO_LARGE:{size}>")

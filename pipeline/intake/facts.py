@@ -93,7 +93,7 @@ class FactMaker:
             schema_valid=event.schema_valid,
             guardrails_triggered=sum(g.triggered for g in event.guardrails) if event.guardrails else None,
             guardrails=tuple(
-                who.readable(tenant, "guardrail", one.name) or "" for one in event.guardrails or () if one.triggered
+                sorted({who.readable(tenant, "guardrail", g.name) or "" for g in event.guardrails or () if g.triggered})
             ),
             refusal=True if event.status == "refused" or event.finish_reason == "refusal" else shape.refusal,
             error_words=shape.error_words,

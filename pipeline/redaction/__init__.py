@@ -12,12 +12,14 @@ from pipeline.redaction.errors import EngineError, RedactorUnavailable
 from pipeline.redaction.identifiers import is_clean_identifier
 from pipeline.redaction.redactor import Redactor, Stats
 from pipeline.redaction.replace import apply
+from pipeline.redaction.treat import PLAIN, Treatment
 from pipeline.redaction.values import REASONS, REPLACED, Finding, Redacted, RedactionConfig
 
 if TYPE_CHECKING:
     from pipeline.redaction.engine import Engine
 
 __all__ = [
+    "PLAIN",
     "REASONS",
     "REPLACED",
     "Engine",
@@ -28,6 +30,7 @@ __all__ = [
     "Redactor",
     "RedactorUnavailable",
     "Stats",
+    "Treatment",
     "apply",
     "is_clean_identifier",
 ]

@@ -17,21 +17,29 @@ from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-from pipeline.redaction import chunks, gates, recognizers
+from pipeline.redaction import chunks, recognizers
 from pipeline.redaction.context import Context
 from pipeline.redaction.errors import EngineError
-from pipeline.redaction.gates import Gates
+from pipeline.redaction.fold import fold, unfold
+from pipeline.redaction.gates import Gates, Search
 from pipeline.redaction.hardening import harden
+from pipeline.redaction.kinds import base, lean, model
+from pipeline.redaction.kinds.base import Kind
+from pipeline.redaction.kinds.known import KNOWN
 from pipeline.redaction.language import Language
-from pipeline.redaction.values import RECOGNISER_ERROR, TOO_LONG, Answer, Finding, RedactionConfig
+from pipeline.redaction.values import (
+    RECOGNISER_ERROR,
+    REGEX_TIMEOUT,
+    TOO_LONG,
+    Answer,
+    Finding,
+    Reason,
+    RedactionConfig,
+)
 
-_KNOWN: Final = {
-    "EMAIL_ADDRESS": ("Write to ", "jane.doe@example.com", " today."),
-    "CREDIT_CARD": ("My card is ", "4111 1111 1111 1111", "."),
-    "PHONE_NUMBER": ("Call me at ", "(202) 555-0173", " please."),
-    "IP_ADDRESS": ("The host ", "192.168.17.45", " is down."),
-}
-_KNOWN_NAME: Final = {"PERSON": ("My name is ", "Robert Johnson", " and I have a question.")}
+_KNOWN_NAME: Final = ("PERSON", "I met ", "Robert Johnson", " in Chicago.")
+# Presidio finds these without or with other words than our known values have.
+_SAID_OTHERWISE: Final = frozenset({"PERSON", "LOCATION"})
 
 
 class _Doubt(Exception):
@@ -49,8 +57,12 @@ class Engine:
 
     manifest: str
 
-    def __init__(self, config: RedactionConfig) -> None:
+    def __init__(self, config: RedactionConfig, database: bytes | None = None) -> None:
         """Load everything and prove with known values that it works.
+
+        Args:
+            config: how.
+            database: the gates of such an engine, compiled before (`sieve`); saves a second.
 
         Raises:
             EngineError: if a recogniser or the model is missing, or a known value is not found.
@@ -59,16 +71,20 @@ class Engine:
         self._watch = harden(config.regex_timeout_s)
         self._language = Language(config)
         self._patterns = recognizers.load(config)
-        gates_pinned = config.gates and gates.digest(self._patterns) == gates.PINNED
         self._spacy = SpacyRecognizer(
             supported_language=config.language, supported_entities=self._language.get_supported_entities()
         )
         self._select_entities()
-        self._gates = Gates(self._patterns, pinned=gates_pinned)
+        self._whole = frozenset(id(r) for r in self._patterns if getattr(r, "whole_text", False))
+        self._gates = Gates(self._patterns, on=config.gates, database=database, hyperscan=config.hyperscan)
+        self._sees_all = config.gates and self._gates.complete and not self._ner
         self._by_id = {r.id: r for r in [*self._patterns, self._spacy]}
         self._enhancer = LemmaContextAwareEnhancer()
         self._context = Context(self._language, [*self._patterns, self._spacy])
         self._lock = threading.Lock()
+        self._explaining = threading.Lock()
+        self._reasons: list[Reason] | None = None  # where somebody asks for them
+        self._offset = 0  # of the piece at work
         self.manifest = self._digest()
         self._score_threshold = 0.0  # the self-test is about recognisers, whatever the threshold
         self._self_test()
@@ -85,7 +101,8 @@ class Engine:
         self._patterns = [r for r in self._patterns if wanted & set(r.supported_entities)]
         self._ner = self._config.ner and bool(wanted & set(self._spacy.supported_entities))
         # A recogniser of the user's may read tokens; the default ones never do.
-        self._eager = any(type(r).__name__ not in recognizers.EXPECTED for r in self._patterns)
+        self._eager = any(recognizers.reads_tokens(r) for r in self._patterns)
+        self._folds = self._config.recognizers == "tokentrail"
 
     def _digest(self) -> str:
         c = self._config
@@ -98,16 +115,31 @@ class Engine:
         return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def _self_test(self) -> None:
-        known = {**_KNOWN, **(_KNOWN_NAME if self._ner else {})}
-        for entity, (before, value, after) in known.items():
+        ours = self._config.recognizers == "tokentrail"
+        sought = {e for r in self._patterns if not recognizers.reads_tokens(r) for e in r.supported_entities}
+        known = [
+            *((e, *words) for e, words in KNOWN.items() if e in sought and (ours or e not in _SAID_OTHERWISE)),
+            *([_KNOWN_NAME] if self._ner else []),
+        ]
+        if ours and (silent := sought - KNOWN.keys()):
+            raise EngineError(f"self-test: no value is known of {', '.join(sorted(silent))}; add one to `kinds.known`")
+        texts = [before + value + after for _, before, value, after in known]
+        for (entity, before, value, _), answer in zip(known, self.find(texts), strict=True):
             if entity not in self._entities:
                 continue
-            (answer,) = self.find([before + value + after])
             if isinstance(answer, str):
                 raise EngineError(f"self-test: looking for {entity} in a known text failed ({answer})")
             start, end = len(before), len(before) + len(value)
             if not any(f.entity == entity and f.start <= start and f.end >= end for f in answer):
                 raise EngineError(f"self-test: the known {entity} was not found; a recogniser or the model is broken")
+
+    def sieve(self) -> bytes:
+        """What tells without this engine that a text has no findings (`Sieve.load`); empty if nothing can.
+
+        It speaks for the text as it stands, without names: a text that reads otherwise than it stands (`fold`) has to
+        come here.
+        """
+        return self._gates.sieve.dump() if self._sees_all else b""
 
     def find(self, texts: Sequence[str]) -> list[Answer]:
         """Judge texts.
@@ -119,6 +151,21 @@ class Engine:
             For each text its findings ordered by place, or the reason code of a failure. One text's failure never
             touches another's findings.
         """
+        if self._reasons is None and self._sees_all:
+            loud = [
+                i
+                for i, text in enumerate(texts)
+                if len(text) > min(self._config.chunk_chars, self._config.max_chars)
+                or not self._gates.sieve.is_silent(text)
+            ]
+            if len(loud) < len(texts):
+                answers: list[Answer] = [[] for _ in texts]
+                for i, answer in zip(loud, self._find([texts[i] for i in loud]), strict=True):
+                    answers[i] = answer
+                return answers
+        return self._find(texts)
+
+    def _find(self, texts: Sequence[str]) -> list[Answer]:
         with self._lock, self._language.zone():
             pieces = [
                 chunks.split(text, self._config.chunk_chars, self._config.overlap_chars)
@@ -156,17 +203,46 @@ class Engine:
     def _judge(self, text: str, pieces: list[chunks.Chunk], docs: list[Any]) -> Answer:
         if not pieces:
             return TOO_LONG
+        self._offset = 0
         try:
-            found = [self._find_in(piece.text, doc) for piece, doc in zip(pieces, docs, strict=True)]
+            if len(pieces) == 1:
+                return _ordered(self._find_in(text, docs[0]))
+            found = []
+            for piece, doc in zip(pieces, docs, strict=True):
+                self._offset = piece.offset
+                found.append(self._find_in(piece.text, doc))
+            self._offset = 0
+            merged = chunks.merge(text, pieces, found)
+            whole = [
+                self._finding(r)
+                for s in self._gates.work(text)
+                if id(s.recognizer) in self._whole
+                for r in self._run(s, text)
+            ]
+            return _ordered([*merged, *whole]) if whole else merged
         except _Doubt as doubt:
             return str(doubt)
+        except TimeoutError:
+            return REGEX_TIMEOUT
         except Exception:  # the message may hold text, so it goes no further than here
             return RECOGNISER_ERROR
-        return chunks.merge(text, pieces, found)
 
     def _find_in(self, text: str, doc: Any) -> list[Finding]:
-        """Findings in one piece of text; `doc` is None without names."""
-        if self._ner and doc is None:
+        """Findings in one piece of text, as it stands and as a reader would take it; `doc` is None without names."""
+        findings = self._find_as_it_stands(text, doc, ner=self._ner)
+        folded = fold(text) if self._folds else None
+        if folded is None:
+            return findings
+        plain, places = folded
+        seen = {(f.entity, f.start, f.end) for f in findings}
+        for f in self._find_as_it_stands(plain, None, ner=False):
+            start, end = unfold(f.start, f.end, places)
+            if (f.entity, start, end) not in seen:
+                findings.append(Finding(f.entity, start, end, f.score))
+        return findings
+
+    def _find_as_it_stands(self, text: str, doc: Any, *, ner: bool) -> list[Finding]:
+        if ner and doc is None:
             raise _Doubt(RECOGNISER_ERROR)
         if not self._watch.is_listening():
             raise _Doubt(RECOGNISER_ERROR)
@@ -177,30 +253,32 @@ class Engine:
             artifacts = self._language.artifacts(doc)
         results: list[Any] = []
         needs_context = False
-        for recognizer, part, offset in self._gates.work(text):
-            found = recognizer.analyze(part, self._entities, artifacts)
+        last: Any = None
+        own: list[Any] = []  # of the last recogniser
+        for search in self._gates.work(text):
+            if search.recognizer is not last:
+                results += self._once(own)
+                last, own = search.recognizer, []
+            found = self._run(search, text, artifacts)
             if found:
-                for result in found:
-                    result.start += offset
-                    result.end += offset
-                    result.recognition_metadata = {
-                        result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
-                        **(result.recognition_metadata or {}),
-                    }
-                results.extend(found)
-                needs_context = needs_context or bool(recognizer.context)
-        if self._ner:
-            results.extend(self._spacy.analyze(text, self._entities, self._language.spans(doc)))
+                own += found
+                needs_context = needs_context or bool(last.context)
+        results += self._once(own)
+        if ner:
+            named = self._spacy.analyze(text, self._entities, self._language.spans(doc))
+            if self._folds:
+                named = [r for r in named if model.keeps(text, r.entity_type, r.start, r.end)]
+            results.extend(named)
         if results and (needs_context or self._eager):
             if self._eager:
                 results = self._with_context(text, results, artifacts)
             else:
                 self._context.enhance(text, results, doc)
         results = [r for r in results if not r.score < self._threshold(r)]  # a score that is no number stays a doubt
-        findings = [
-            Finding(str(r.entity_type), int(r.start), int(r.end), float(r.score))
-            for r in EntityRecognizer.remove_duplicates(results)
-        ]
+        results = EntityRecognizer.remove_duplicates(results)
+        if self._reasons is not None:
+            self._reasons += [self._reason(r) for r in results]
+        findings = [self._finding(r) for r in results]
         if not all(
             0 <= f.start < f.end <= len(text) and 0 <= f.score <= 1 and f.entity in self._types for f in findings
         ):
@@ -209,9 +287,63 @@ class Engine:
             raise _Doubt(self._watch.doubt)
         return findings
 
+    def explain(self, text: str) -> tuple[Answer, list[Reason]]:
+        """The answer about one text, and for each finding who found it and by what; for people, not for streams.
+
+        Offsets of reasons are those of the text, or of its folded form where only that shows the value.
+        """
+        with self._explaining:
+            self._reasons = []
+            try:
+                (answer,) = self.find([text])
+                return answer, sorted(set(self._reasons), key=lambda r: (r.start, r.end, r.entity))
+            finally:
+                self._reasons = None
+
+    def _reason(self, result: Any) -> Reason:
+        about = result.recognition_metadata or {}
+        finder = self._by_id.get(about.get(result.RECOGNIZER_IDENTIFIER_KEY))
+        who = str(about.get(result.RECOGNIZER_NAME_KEY) or getattr(finder, "name", "?"))
+        why = about.get(base.PATTERN) or ("the model" if who == self._spacy.name else "its own search")
+        return Reason(
+            str(result.entity_type),
+            self._offset + result.start,
+            self._offset + result.end,
+            round(float(result.score), 2),
+            who,
+            why,
+        )
+
+    def _run(self, search: Search, text: str, artifacts: Any = None) -> list[Any]:
+        """Results of one search, at offsets of the text."""
+        recognizer, number = search.recognizer, search.pattern
+        if number is not None:
+            if isinstance(recognizer, Kind):
+                return recognizer.search(number, text, search.start, search.end)
+            return lean.search(recognizer, number, text, search.start, search.end)
+        found: list[Any] = recognizer.analyze(text[search.start : search.end], self._entities, artifacts) or []
+        for result in found:
+            result.start += search.start
+            result.end += search.start
+            result.recognition_metadata = {
+                result.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
+                **(result.recognition_metadata or {}),
+            }
+        return found
+
+    @staticmethod
+    def _once(results: list[Any]) -> list[Any]:
+        """What one recogniser found, as it would give it: without what lies in a better one."""
+        once: list[Any] = EntityRecognizer.remove_duplicates(results) if len(results) > 1 else results
+        return once
+
+    @staticmethod
+    def _finding(result: Any) -> Finding:
+        return Finding(str(result.entity_type), int(result.start), int(result.end), float(result.score))
+
     def _with_context(self, text: str, results: list[Any], artifacts: Any) -> list[Any]:
         """Scores raised by words before a finding, by the recogniser's own rule and then by the common one."""
-        recognizers_used = [*self._patterns, self._spacy] if self._ner else self._patterns
+        recognizers_used = [*self._patterns, self._spacy]
         enhanced: list[Any] = []
         for recognizer in recognizers_used:
             own = [r for r in results if r.recognition_metadata[r.RECOGNIZER_IDENTIFIER_KEY] == recognizer.id]
@@ -239,3 +371,8 @@ class Engine:
         thresholds = recognizer.score_thresholds if recognizer is not None else {}
         own = thresholds.get(result.entity_type, thresholds.get("default"))
         return self._score_threshold if own is None else float(own)
+
+
+def _ordered(findings: list[Finding]) -> list[Finding]:
+    """Each finding once, by place."""
+    return sorted(set(findings), key=lambda f: (f.start, f.end, f.entity, f.score))

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.redaction.values import RedactionConfig
+
 _LENGTH: Final = struct.Struct(">I")
 _MAX_BYTES: Final = 256 * 1024 * 1024
 
@@ -19,11 +21,22 @@ WireAnswer = list[WireFinding] | str
 """Findings of a text, or the reason code of a failure."""
 
 
+class Start(msgspec.Struct, frozen=True):
+    """What a worker is told first: how to redact, and the gates of an equal engine, compiled before."""
+
+    config: RedactionConfig
+    database: bytes = b""
+
+
 class Hello(msgspec.Struct, frozen=True):
-    """What a worker says first: the engine's manifest, or why there is no engine."""
+    """What a worker says first: the engine's manifest, or why there is no engine.
+
+    `sieve` answers for the worker where it has nothing to find; empty if some recogniser can find anything.
+    """
 
     manifest: str = ""
     error: str = ""
+    sieve: bytes = b""
 
 
 class Deadline:

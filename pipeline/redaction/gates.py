@@ -1,91 +1,92 @@
-"""Run a default recogniser only on lines that hold what its patterns cannot do without; the findings stay the same.
+"""Run a pattern only on the words and lines where it can match at all; the findings stay the same.
 
-A gate is a condition that every match must meet (a card needs thirteen digits in a row of groups, an e-mail address an
-@). It is true for the patterns it was made for and for no others, so everything is pinned: if the digest of the
-recognisers' patterns or the telephone library's version is another one, nothing is skipped. Recognisers of the user's
-are never skipped, and a text with characters that patterns take for ASCII letters or digits is searched whole.
+Gates are worked out from the live recognisers' own patterns (`derive`), so there is nothing here that a new version
+of a pattern could make untrue. Hyperscan looks for all of them in one pass and says where; where its wheel is
+missing, counts and windows do the same in Python, less sharply. A recogniser is gated only if its findings are known
+to come from its patterns alone: it is one of ours (`kinds.base.Kind`), searches by Presidio's
+`PatternRecognizer.analyze`, or says by itself what it needs (`necessary_patterns`). Everything else, patterns that
+cannot be derived, and texts with characters that patterns take for ASCII ones, are searched by all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-from pipeline.redaction.recognizers import EXPECTED
+from phonenumbers import phonenumberutil
+from presidio_analyzer import PatternRecognizer
+from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-PINNED: Final = "8fccb09d3f0feabd"
-"""Digest of the patterns that the gates below were made for."""
+from pipeline.redaction.derive import UNITS, Necessity, Underivable, Unit, necessity, stand_in
+from pipeline.redaction.kinds.base import Kind
+from pipeline.redaction.kinds.precise import Domains
+from pipeline.redaction.sieve import Hit, Sieve
 
-# Matching without case takes these four for i, i, s and k; and \d takes every decimal digit there is.
-_FOLDED: Final = re.compile("[\u0130\u0131\u017f\u212a]|(?![0-9])\\d")
-# A line with none of these interests nobody.
-_ANYTHING: Final = re.compile(r"[0-9@]|\.[A-Za-z]{2}|::|:.*:.*:.*:.*:|-.*-.*-.*-|\.[A-Fa-f]{4}\.").search
-
-_DIGIT: Final = re.compile(r"[0-9]").search
-_DOMAIN: Final = re.compile(r"[A-Za-z0-9.-]\.[A-Za-z]{2}").search
-_PUNCTUATION: Final = "[-xX ()./~\\[\\]\u0080-\U0010ffff]{0,4}"
-# Nothing shorter than six digits is a valid number, except German pager numbers that begin with 16.
-_PHONE: Final = re.compile(
-    rf"[0-9](?:{_PUNCTUATION}[0-9]){{5}}|1{_PUNCTUATION}6{_PUNCTUATION}[0-9]{_PUNCTUATION}[0-9]"
-).search
-_LICENSE: Final = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]|[0-9]{6}|\][0-9]").search
-_EIGHT_DIGITS: Final = re.compile(r"[0-9]{8}").search
-_NINE_GROUPED: Final = re.compile(r"[0-9](?:[- .]?[0-9]){8}").search
-_TEN_GROUPED: Final = re.compile(r"[0-9](?:[- ]?[0-9]){9}").search
-_THIRTEEN_GROUPED: Final = re.compile(r"[0-9](?:[- ]?[0-9]){12}").search
-_DATE: Final = re.compile(r"[0-9][-/.][0-9]|[A-Za-z]-[0-9]|[0-9]-[A-Za-z]").search
-_MEDICAL: Final = re.compile(r"[A-Za-z][0-9]{7}").search
-_CRYPTO: Final = re.compile(r"[13][A-Za-z0-9]{25}").search
-_IBAN: Final = re.compile(r"[A-Za-z]{2}[0-9]{2}").search
-_DOTTED: Final = re.compile(r"[0-9]\.[0-9]").search
-_HARDWARE: Final = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]){5}|\.[0-9A-Fa-f]{4}\.").search
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-").search
-
-
-def _address(line: str) -> bool:
-    return "::" in line or line.count(":") >= 6 or _DOTTED(line) is not None
-
-
-_GATES: Final[dict[str, Callable[[str], object]]] = {
-    "CreditCardRecognizer": _THIRTEEN_GROUPED,
-    "CryptoRecognizer": _CRYPTO,
-    "DateRecognizer": _DATE,
-    "EmailRecognizer": lambda line: "@" in line,
-    "IbanRecognizer": _IBAN,
-    "IpRecognizer": _address,
-    "MacAddressRecognizer": _HARDWARE,
-    "MedicalLicenseRecognizer": _MEDICAL,
-    "NhsRecognizer": _TEN_GROUPED,
-    "PhoneRecognizer": _PHONE,
-    "UrlRecognizer": _DOMAIN,
-    "UsBankRecognizer": _EIGHT_DIGITS,
-    "UsItinRecognizer": _NINE_GROUPED,
-    "UsLicenseRecognizer": _LICENSE,
-    "UsPassportRecognizer": _EIGHT_DIGITS,
-    "UsSsnRecognizer": _NINE_GROUPED,
-    "UuidRecognizer": _UUID,
-}
-_WITHOUT_DIGITS: Final = frozenset(
-    {"EmailRecognizer", "UrlRecognizer", "IpRecognizer", "MacAddressRecognizer", "UuidRecognizer"}
+# These search by a method of their own that was read for this version: they find nothing that their patterns do not.
+_READ: Final = {("2.2.366", "IbanRecognizer")}
+# Presidio's telephone recogniser has no patterns. The shortest valid numbers of its regions have six digits, but for
+# German pagers that begin with 16 (a test looks through the library's tables).
+_PUNCTUATION: Final = rf"[{phonenumberutil._VALID_PUNCTUATION}]{{0,4}}"
+PHONE_NEEDS: Final = (
+    rf"\d(?:{_PUNCTUATION}\d){{5}}",
+    rf"1{_PUNCTUATION}6{_PUNCTUATION}\d{_PUNCTUATION}\d",
 )
 
 
-def digest(recognizers: Sequence[Any]) -> str:
-    """What the default recognisers among these look for, as one short digest."""
-    parts = [version("phonenumbers")]
-    for r in sorted((r for r in recognizers if _is_default(r)), key=lambda r: type(r).__name__):
-        parts.append(f"{type(r).__name__} {getattr(r, 'global_regex_flags', '')!s}")
-        parts += [f"{p.name} {p.score} {p.regex}" for p in getattr(r, "patterns", ())]
-        parts.append(f"{getattr(r, 'supported_regions', '')} {getattr(r, 'leniency', '')}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One thing to do: let a recogniser look at text[start:end], with one of its patterns or (None) with all."""
+
+    recognizer: Any
+    pattern: int | None
+    start: int
+    end: int
 
 
-def _is_default(recognizer: Any) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Gated:
+    """A search that the sieve can trigger."""
+
+    order: int
+    recognizer: Any
+    pattern: int | None
+    unit: Unit
+
+
+def searches_by_itself(recognizer: Any) -> bool:
+    """Whether a recogniser's patterns are searched one by one, by `Kind.search` or `kinds.lean`."""
+    if not isinstance(recognizer, PatternRecognizer):
+        return isinstance(recognizer, Kind)
+    return type(recognizer).analyze is PatternRecognizer.analyze or isinstance(recognizer, Domains)
+
+
+def patterns_of(recognizer: Any) -> list[tuple[str, int]] | None:
+    """(pattern, flags) that every finding of a recogniser lies in a match of; None: it can find anything."""
+    say = getattr(recognizer, "necessary_patterns", None)
+    if say is not None:
+        said: list[tuple[str, int]] = say()
+        return said
     kind = type(recognizer)
-    return kind.__name__ in EXPECTED and kind.__module__.startswith("presidio_analyzer.")
+    if kind is PhoneRecognizer:
+        known = set(recognizer.supported_regions) <= set(PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS)
+        return [(pattern, int(re.IGNORECASE)) for pattern in PHONE_NEEDS] if known else None
+    is_read = (version("presidio-analyzer"), kind.__name__) in _READ and kind.__module__.startswith(
+        "presidio_analyzer."
+    )
+    if is_read or searches_by_itself(recognizer):
+        return [(pattern.regex, int(recognizer.global_regex_flags)) for pattern in recognizer.patterns]
+    return None
+
+
+def _needs(recognizer: Any) -> list[Necessity] | None:
+    patterns = patterns_of(recognizer)
+    try:
+        return None if patterns is None else [necessity(pattern, flags) for pattern, flags in patterns]
+    except Underivable:
+        return None
 
 
 class Gates:
@@ -93,33 +94,85 @@ class Gates:
 
     Args:
         recognizers: those in use.
-        pinned: whether all default recognisers are the ones that the gates were made for.
+        on: False skips nothing.
+        database: a compiled sieve of the same recognisers (`Sieve.dump`), to save the seconds of compiling it.
+        hyperscan: False uses the gate in Python, as where there is no wheel.
     """
 
-    def __init__(self, recognizers: Sequence[Any], *, pinned: bool) -> None:
+    def __init__(
+        self, recognizers: Sequence[Any], *, on: bool = True, database: bytes | None = None, hyperscan: bool = True
+    ) -> None:
         self._all = list(recognizers)
-        gated = [r for r in recognizers if pinned and _is_default(r)]
-        self._always = [r for r in recognizers if r not in gated]
-        gates = [(_GATES[type(r).__name__], r) for r in gated]
-        self._without_digits = [(gate, r) for gate, r in gates if type(r).__name__ in _WITHOUT_DIGITS]
-        self._with_digits = [(gate, r) for gate, r in gates if type(r).__name__ not in _WITHOUT_DIGITS]
+        self._always: list[Any] = []
+        self._gated: list[tuple[_Gated, ...]] = []  # by number of the pattern in the sieve
+        needed: list[Necessity] = []
+        for order, recognizer in enumerate(self._all):
+            needs = _needs(recognizer) if on else None
+            if needs is None:
+                self._always.append(recognizer)
+                continue
+            alone = searches_by_itself(recognizer)
+            coarsest = max((n.unit for n in needs), key=UNITS.index)
+            gated = [
+                _Gated(order, recognizer, i if alone else None, n.unit if alone else coarsest)
+                for i, n in enumerate(needs)
+            ]
+            # A pattern that holds another one is triggered by it, and need not be looked for.
+            holders: dict[int, list[int]] = {i: [i] for i in range(len(needs))}
+            for i, need in enumerate(needs):
+                for j, other in enumerate(needs):
+                    if i != j and i in holders and j in holders and need.implies(other):
+                        holders[j] += holders.pop(i)
+                        break
+            for i, triggered in holders.items():
+                needed.append(needs[i])
+                self._gated.append(tuple(dict.fromkeys(gated[k] for k in triggered)))
+        self.sieve = Sieve(needed, database=database, hyperscan=hyperscan)
 
-    def work(self, text: str) -> Iterator[tuple[Any, str, int]]:
-        """What has to be done: (recogniser, part of the text, its offset in characters)."""
-        if not text.isascii() and _FOLDED.search(text):
-            yield from ((r, text, 0) for r in self._all)
+    @property
+    def complete(self) -> bool:
+        """Whether a text in which the sieve sees nothing has no findings, because every recogniser is gated."""
+        return not self._always
+
+    def work(self, text: str) -> Iterator[Search]:
+        """What has to be done, the searches of one recogniser one after the other."""
+        size = len(text)
+        plain = stand_in(text)
+        hits = None if plain is None else self.sieve.hits(plain)
+        if plain is None or hits is None:
+            yield from (Search(r, None, 0, size) for r in self._all)
             return
-        yield from ((r, text, 0) for r in self._always)
-        if not _ANYTHING(text):
-            return
-        offset = 0
-        for line in text.split("\n"):  # no pattern reaches over the end of a line
-            if _ANYTHING(line):
-                for gate, recognizer in self._without_digits:
-                    if gate(line):
-                        yield recognizer, line, offset
-                if _DIGIT(line):
-                    for gate, recognizer in self._with_digits:
-                        if gate(line):
-                            yield recognizer, line, offset
-            offset += len(line) + 1
+        yield from (Search(r, None, 0, size) for r in self._always)
+        if hits:
+            yield from self._triggered(plain, hits)
+
+    def _triggered(self, plain: str, hits: Sequence[Hit]) -> Iterator[Search]:
+        done: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
+        todo: dict[tuple[int, int | None], tuple[_Gated, list[tuple[int, int]]]] = {}
+        for number, place in hits:
+            for gated in self._gated[number]:
+                key = (gated.order, gated.pattern)
+                regions = done.setdefault(key, [])
+                if regions and regions[-1][0] <= place < regions[-1][1]:
+                    continue
+                region = _unit(plain, place, gated.unit)
+                if region not in regions:
+                    regions.append(region)
+                    todo.setdefault(key, (gated, regions))
+        for gated, regions in sorted(todo.values(), key=lambda one: one[0].order):
+            yield from (Search(gated.recognizer, gated.pattern, start, end) for start, end in regions)
+
+
+def _unit(plain: str, place: int, unit: Unit) -> tuple[int, int]:
+    """The word, line or text around a place."""
+    if unit == "text":
+        return 0, len(plain)
+    start = plain.rfind("\n", 0, place) + 1
+    end = plain.find("\n", place)
+    end = len(plain) if end < 0 else end
+    if unit == "word":
+        start = max(start, plain.rfind(" ", start, place) + 1, plain.rfind("\t", start, place) + 1)
+        for gap in (" ", "\t"):
+            found = plain.find(gap, place, end)
+            end = end if found < 0 else found
+    return start, end

@@ -17,6 +17,7 @@ import tldextract.tldextract
 from presidio_analyzer.predefined_recognizers.generic import phone_recognizer
 
 from pipeline.redaction.errors import EngineError
+from pipeline.redaction.kinds import base
 from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT
 
 _ANALYSER_LOG = "presidio-analyzer"
@@ -102,4 +103,5 @@ def set_regex_timeout(seconds: float) -> int:
     ]
     for module in holders:
         setattr(module, _TIMEOUT_SETTING, seconds)
+    base.SECONDS = seconds
     return len(holders)

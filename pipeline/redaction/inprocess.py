@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.redaction.engine import Engine
+from pipeline.redaction.sieve import Sieve
 from pipeline.redaction.values import Answer, RedactionConfig
 
 
@@ -17,6 +18,7 @@ class InProcess:
     def __init__(self, config: RedactionConfig) -> None:
         self._config = config
         self._engine: Engine | None = None
+        self.sieve: Sieve | None = None
 
     def start(self) -> str:
         """Load the engine and tell its manifest.
@@ -25,6 +27,8 @@ class InProcess:
             EngineError: if it cannot work.
         """
         self._engine = Engine(self._config)
+        dumped = self._engine.sieve()
+        self.sieve = Sieve.load(dumped) if dumped else None
         return self._engine.manifest
 
     def answers(self, texts: Sequence[str]) -> list[Answer]:

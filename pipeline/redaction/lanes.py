@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pipeline.redaction.errors import EngineError, RedactorUnavailable
 from pipeline.redaction.process import WorkerDied, WorkerHung, WorkerProcess
+from pipeline.redaction.sieve import Sieve
 from pipeline.redaction.values import ENGINE_CRASHED, TIMEOUT, Answer, RedactionConfig
 
 
@@ -24,6 +25,10 @@ class Judge(Protocol):
 
     def start(self) -> str:
         """Get ready and tell the engine's manifest; raises EngineError."""
+
+    @property
+    def sieve(self) -> Sieve | None:
+        """After `start`: what tells texts without findings; None if nothing can."""
 
     def answers(self, texts: Sequence[str]) -> list[Answer]:
         """An answer for each text; raises RedactorUnavailable."""
@@ -45,6 +50,7 @@ class GuardedWorker:
         self._on_restart = on_restart
         self._worker: WorkerProcess | None = None
         self._manifest = ""
+        self.sieve: Sieve | None = None
 
     def start(self) -> str:
         """Start the first worker.
@@ -54,6 +60,7 @@ class GuardedWorker:
         """
         self._worker = WorkerProcess(self._config)
         self._manifest = self._worker.manifest
+        self.sieve = Sieve.load(self._worker.sieve) if self._worker.sieve else None
         return self._manifest
 
     @property
@@ -91,7 +98,7 @@ class GuardedWorker:
 
     def _replacement(self) -> WorkerProcess:
         try:
-            worker = WorkerProcess(self._config)
+            worker = WorkerProcess(self._config, self.sieve.database if self.sieve else b"")
         except (EngineError, OSError) as error:
             raise RedactorUnavailable(f"no redaction worker can be started: {error}") from error
         if worker.manifest != self._manifest:

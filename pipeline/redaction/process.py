@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pipeline.redaction.errors import EngineError
-from pipeline.redaction.frames import Deadline, Hello, WireAnswer, receive, send
+from pipeline.redaction.frames import Deadline, Hello, Start, WireAnswer, receive, send
 from pipeline.redaction.values import Answer, Finding, RedactionConfig
 
 _ONE_THREAD: Final = {
@@ -41,10 +41,15 @@ class WorkerProcess:
     Attributes:
         pid: its process id.
         manifest: its engine's manifest.
+        sieve: what tells texts without findings (`Sieve.load`); empty if nothing can.
     """
 
-    def __init__(self, config: RedactionConfig) -> None:
+    def __init__(self, config: RedactionConfig, database: bytes = b"") -> None:
         """Start the process and wait until its engine has passed the self-test.
+
+        Args:
+            config: for its engine.
+            database: compiled gates of an equal engine; saves it a second or two.
 
         Raises:
             EngineError: if it cannot be started, says why it cannot work, or takes longer than `start_timeout_s`.
@@ -63,15 +68,16 @@ class WorkerProcess:
             )
         self.pid = self._process.pid
         try:
-            self.manifest = self._greet()
+            hello = self._greet(database)
+            self.manifest, self.sieve = hello.manifest, hello.sieve
         except BaseException:
             self.kill()
             raise
 
-    def _greet(self) -> str:
+    def _greet(self, database: bytes) -> Hello:
         deadline = Deadline(self._config.start_timeout_s)
         try:
-            send(self._channel, self._config, deadline)
+            send(self._channel, Start(self._config, database), deadline)
             hello: Hello = receive(self._channel, Hello, deadline)
         except TimeoutError as error:
             raise EngineError(f"a redaction worker was not ready within {self._config.start_timeout_s:g} s") from error
@@ -79,7 +85,7 @@ class WorkerProcess:
             raise EngineError(f"a redaction worker ended while starting: {self._last_words()}") from error
         if hello.error:
             raise EngineError(f"a redaction worker cannot work: {hello.error}")
-        return hello.manifest
+        return hello
 
     def _last_words(self) -> str:
         """The last line of the error output. Only during start-up, when the worker has not been given any text."""

@@ -1,6 +1,8 @@
 """Load the recognisers, and refuse to go on with fewer than are expected.
 
 Presidio drops a recogniser that it cannot load with a log line at most; here each expected one is checked by class.
+Those of Presidio's that are too sure of themselves are replaced by stricter ones of ours (`kinds`), and what LLM
+traffic holds besides is added. `recognizers="presidio"` leaves Presidio's alone.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import Any, Final
 from presidio_analyzer import EntityRecognizer
 from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
+from pipeline.redaction import fold
 from pipeline.redaction.errors import EngineError
+from pipeline.redaction.kinds import base, lean, model, people, phones, places, precise, secrets
 from pipeline.redaction.values import RedactionConfig
 
 EXPECTED: Final = frozenset(
@@ -40,6 +44,21 @@ EXPECTED: Final = frozenset(
 )
 """Presidio's default pattern recognisers for English."""
 
+REPLACED: Final = frozenset(
+    {
+        "DateRecognizer",
+        "IpRecognizer",
+        "PhoneRecognizer",
+        "UrlRecognizer",
+        "UsBankRecognizer",
+        "UsLicenseRecognizer",
+        "UsPassportRecognizer",
+        "UsSsnRecognizer",
+    }
+)
+"""Presidio's recognisers that stricter ones of ours stand in for."""
+
+_SOURCES: Final = (base, fold, lean, model, people, phones, places, precise, secrets)
 _LIBRARIES: Final = ("presidio-analyzer", "regex", "phonenumbers", "tldextract", "spacy")
 
 
@@ -54,8 +73,34 @@ def load(config: RedactionConfig) -> list[Any]:
     present = {type(r).__name__ for r in recognizers}
     if missing := EXPECTED - present:
         raise EngineError(f"Presidio did not load {', '.join(sorted(missing))}; install the locked versions")
+    if config.recognizers == "tokentrail":
+        recognizers = [r for r in recognizers if type(r).__name__ not in REPLACED] + ours()
     recognizers.extend(_load_extra(path) for path in config.extra_recognizers)
     return recognizers
+
+
+def ours() -> list[Any]:
+    """The recognisers that Presidio does not have, in a fixed order."""
+    return [
+        phones.phones(),
+        precise.Addresses(),
+        precise.Domains(),
+        precise.cards(),
+        precise.licenses(),
+        *precise.numbers_with_a_word(),
+        *precise.dates(),
+        places.streets(),
+        places.codes(),
+        places.towns(),
+        people.people(),
+        *secrets.secrets(),
+    ]
+
+
+def reads_tokens(recognizer: Any) -> bool:
+    """Whether a recogniser may look at tokens: one of the user's may, Presidio's patterns and ours never do."""
+    kind = type(recognizer)
+    return not (kind.__name__ in EXPECTED or kind.__module__.startswith("pipeline.redaction.kinds."))
 
 
 def _load_extra(path: str) -> Any:
@@ -74,6 +119,7 @@ def describe(recognizers: list[Any], config: RedactionConfig) -> list[object]:
     described: list[object] = [[name, version(name)] for name in _LIBRARIES]
     for r in recognizers:
         patterns = [[p.name, p.regex, p.score] for p in getattr(r, "patterns", ())]
+        patterns += [[s.name, s.pattern, s.score, s.flags] for s in getattr(r, "shapes", ())]
         described.append(
             [
                 type(r).__qualname__,
@@ -86,6 +132,8 @@ def describe(recognizers: list[Any], config: RedactionConfig) -> list[object]:
                 sorted(r.score_thresholds.items()),
             ]
         )
+    if config.recognizers == "tokentrail":  # what their checks do is in their source
+        described += [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in _SOURCES]
     for path in config.extra_recognizers:
         source = importlib.import_module(path.partition(":")[0]).__file__
         described.append([path, hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""])

@@ -1,14 +1,15 @@
-"""Put `<TYPE>` where findings are. A pure function: no character of any finding survives, whatever overlaps what."""
+"""Put `<TYPE>`, or what the treatment says, where findings are. Pure: whatever overlaps what, all of it is treated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.redaction.treat import PLAIN, Treatment
 from pipeline.redaction.values import Finding
 
 
-def apply(text: str, findings: Sequence[Finding]) -> tuple[str, dict[str, int]]:
-    """Replace every found span by `<TYPE>`.
+def apply(text: str, findings: Sequence[Finding], treatment: Treatment = PLAIN) -> tuple[str, dict[str, int]]:
+    """Put something else in the place of every found span of a type that the treatment wants.
 
     Spans that overlap become one replacement over their union, named after the best of them: highest score, then
     longest, then first. Spans that only touch stay two.
@@ -16,6 +17,7 @@ def apply(text: str, findings: Sequence[Finding]) -> tuple[str, dict[str, int]]:
     Args:
         text: the text that was searched.
         findings: in any order; offsets in characters of `text`.
+        treatment: which types, and what is done with them.
 
     Returns:
         The text without the spans, and the number of replacements by type.
@@ -29,6 +31,8 @@ def apply(text: str, findings: Sequence[Finding]) -> tuple[str, dict[str, int]]:
     for finding in findings:
         if not 0 <= finding.start < finding.end <= size:
             raise ValueError(f"a finding of {finding.entity} has offsets outside of its text")
+    if treatment is not PLAIN:
+        findings = [f for f in findings if treatment.wants(f.entity)]
     pieces: list[str] = []
     counts: dict[str, int] = {}
     done = 0
@@ -44,7 +48,7 @@ def apply(text: str, findings: Sequence[Finding]) -> tuple[str, dict[str, int]]:
             if (other.score, other.end - other.start, -other.start) > (best.score, best.end - best.start, -best.start):
                 best = other
             position += 1
-        pieces += (text[done:start], "<", best.entity, ">")
+        pieces += (text[done:start], treatment.instead(best.entity, text[start:end]))
         counts[best.entity] = counts.get(best.entity, 0) + 1
         done = end
     pieces.append(text[done:])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 REPLACED: Final = "<REDACTION_FAILED>"
 """What stands in the place of a text about which there was any doubt."""
@@ -18,8 +18,11 @@ TIMEOUT: Final = "timeout"
 TOO_LONG: Final = "too_long"
 ENGINE_CRASHED: Final = "engine_crashed"
 INVALID_UNICODE: Final = "invalid_unicode"
+CANARY: Final = "canary"
 
-REASONS: Final = frozenset({RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE})
+REASONS: Final = frozenset(
+    {RECOGNISER_ERROR, REGEX_TIMEOUT, TIMEOUT, TOO_LONG, ENGINE_CRASHED, INVALID_UNICODE, CANARY}
+)
 """Every value that `Redacted.failed` can have besides None."""
 
 
@@ -31,6 +34,18 @@ class Finding:
     start: int
     end: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is a finding: which recogniser, by which pattern, at what score. Holds no text."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+    recognizer: str
+    pattern: str
 
 
 Answer: TypeAlias = list[Finding] | str
@@ -61,7 +76,10 @@ class RedactionConfig:
         entities: the types to look for; None is Presidio's default set (all, without ORGANIZATION).
         extra_recognizers: recognisers of yours as `package.module:Class`, classes derived from Presidio's
             `EntityRecognizer` that can be made without arguments.
+        recognizers: "tokentrail": Presidio's, some of them made stricter, and ours for secrets, streets, ages and more;
+            "presidio": Presidio's default ones as they are.
         gates: skip recognisers where they cannot find anything; the findings are the same without.
+        hyperscan: gate with Hyperscan where it is installed; False uses the slower gate in Python.
         regex_timeout_s: processor time one pattern may take on one piece of text.
         timeout_base_s: a worker may take this long for any request, and `timeout_s_per_kilochar` more for each 1,000
             characters of it. Then it is killed and the guilty text replaced. Ample on purpose: it bounds damage, not
@@ -81,7 +99,9 @@ class RedactionConfig:
     score_threshold: float = 0.0
     entities: tuple[str, ...] | None = None
     extra_recognizers: tuple[str, ...] = ()
+    recognizers: Literal["tokentrail", "presidio"] = "tokentrail"
     gates: bool = True
+    hyperscan: bool = True
     regex_timeout_s: float = 1.0
     timeout_base_s: float = 3.0
     timeout_s_per_kilochar: float = 0.3

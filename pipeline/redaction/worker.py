@@ -15,8 +15,7 @@ import socket
 import sys
 from typing import Final
 
-from pipeline.redaction.frames import Deadline, Hello, WireAnswer, receive, send
-from pipeline.redaction.values import RedactionConfig
+from pipeline.redaction.frames import Deadline, Hello, Start, WireAnswer, receive, send
 
 _PR_SET_PDEATHSIG: Final = 1
 _FOREVER: Final = Deadline(None)
@@ -33,18 +32,19 @@ def main(fd: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides about our end
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel = socket.socket(fileno=fd)
-    config = receive(channel, RedactionConfig, _FOREVER)
+    start: Start = receive(channel, Start, _FOREVER)
+    config = start.config
     with contextlib.suppress(OSError):
         os.nice(config.nice)
     try:
         from pipeline.redaction.engine import Engine  # slow and able to fail, so only now
 
-        engine = Engine(config)
+        engine = Engine(config, start.database or None)
     except Exception as error:
         send(channel, Hello(error=f"{error}" or type(error).__name__), _FOREVER)
         return
     silence()
-    send(channel, Hello(manifest=engine.manifest), _FOREVER)
+    send(channel, Hello(manifest=engine.manifest, sieve=engine.sieve()), _FOREVER)
     while True:
         texts = receive(channel, list[str], _FOREVER)
         answers: list[WireAnswer] = [

@@ -15,12 +15,13 @@ import pytest
 from pipeline.audit.positions import Mark
 from pipeline.detection.judging import Judge, JudgeState
 from pipeline.detection.loops import LoopWatch, WatchState
+from pipeline.detection.trial import always
 from pipeline.windows.partials import FoldState, PartialFold
 from pipeline.windows.rolling import Store
 from schemas.anomaly import Anomaly
 from schemas.fact import Fact, Loop
 from schemas.partial import Key, Partials
-from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, always, partials, plain, read
+from tests.streams import HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, partials, plain, read
 
 SEEDS = range(8)
 PARTITIONS = 2

@@ -80,11 +80,18 @@ def call(
 def awkward(offset: int, **where: int) -> Clean:
     """Every nullable field None, texts that break naive encoders."""
     return Clean(
-        fact=Fact("call", Position(where.get("epoch", 1), where.get("partition", 0), offset), 0, NOW, 0, tenant="t\0ü"),
+        fact=Fact(
+            "call",
+            Position(where.get("epoch", 1), where.get("partition", 0), offset),
+            0,
+            NOW,
+            0,
+            tenant="t\0ü",
+            guardrails=("g", "é" * 70),
+        ),
         stamp=Stamp(30, 7),
         content=Content("ü" * 200, "\0\\'\"\n{}", "", {"b": "2", "a": "", "ä": "'"}),
         redaction_failures={"timeout": 1},
-        guardrails=("g", "é" * 70),
         sources=("s" * 32, "x"),
     )
 

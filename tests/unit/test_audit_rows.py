@@ -51,8 +51,9 @@ def test_each_kind_of_record_has_its_tables(record: Clean, tables: list[str]) ->
 def test_every_field_stands_in_the_column_of_its_name() -> None:
     same = {"type": "kind", "cost_nano_usd": "cost_usd", "list_cost_nano_usd": "list_cost_usd"}
     filled = {}
+    only_for_windows = {"loop", "error_words", "topics"}
     for number, name in enumerate(Fact.__struct_fields__):
-        if name not in ("type", "position", "first", "received_at", "gap_last", "reason", "loop"):
+        if name not in {"type", "position", "first", "received_at", "gap_last", "reason", *only_for_windows}:
             filled[name] = number
     fact = Fact(type="call", position=Position(1, 0, 0), first=0, received_at=NOW, **filled)  # type: ignore[arg-type]
     ((_, row),) = rows(Clean(fact=fact), KEYS)

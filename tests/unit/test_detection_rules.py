@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.detection.trial import always
 from pipeline.detection.versions import Versions
 from schemas.anomaly import Anomaly
 from schemas.control import EFFECT_DELAY_MS, Control
-from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant, always
+from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant
 
 NOON = MIDNIGHT_MS + 12 * HOUR_MS
 

@@ -51,8 +51,9 @@ def test_a_regular_expression_out_of_time_is_a_failure_of_its_text() -> None:
 
 
 def test_a_long_dotted_run_is_judged_in_bounded_time_or_fails(engine: Engine) -> None:
-    (answer,) = engine.find(["a." * 8_000 + " see john-doe.com/secret"])
-    assert answer == "regex_timeout"
+    text = "a." * 8_000 + " see john-doe.com/secret"  # the stock analyser gives up on it in silence
+    (answer,) = engine.find([text])
+    assert answer == "regex_timeout" or any(f.entity == "URL" and "john-doe" in text[f.start : f.end] for f in answer)
 
 
 def test_if_somebody_silences_the_analysers_warnings_texts_fail(engine: Engine) -> None:

@@ -60,12 +60,12 @@ def flat(findings: list[Finding] | str) -> Findings:
 
 @pytest.fixture(scope="module")
 def with_names() -> tuple[Engine, Callable[[str], Findings]]:
-    return Engine(RedactionConfig()), stock(ner=True)
+    return Engine(RedactionConfig(recognizers="presidio")), stock(ner=True)
 
 
 @pytest.fixture(scope="module")
 def patterns_only() -> tuple[Engine, Callable[[str], Findings]]:
-    return Engine(RedactionConfig(ner=False)), stock(ner=False)
+    return Engine(RedactionConfig(recognizers="presidio", ner=False)), stock(ner=False)
 
 
 TEMPLATES = [
@@ -162,7 +162,7 @@ def test_without_names_too(patterns_only: tuple[Engine, Callable[[str], Findings
 
 def test_a_threshold_and_a_choice_of_entities_mean_what_they_mean_to_presidio() -> None:
     chosen = ["PERSON", "PHONE_NUMBER", "US_SSN", "URL"]
-    ours = Engine(RedactionConfig(entities=tuple(chosen), score_threshold=0.45))
+    ours = Engine(RedactionConfig(recognizers="presidio", entities=tuple(chosen), score_threshold=0.45))
     theirs = stock(ner=True, entities=chosen, score_threshold=0.45)
     texts = list(made_texts(60))
     expected = [theirs(t) for t in texts]
@@ -207,7 +207,7 @@ def test_a_long_text_cut_into_pieces_keeps_every_pattern_finding(
     patterns_only: tuple[Engine, Callable[[str], Findings]],
 ) -> None:
     text = "\n".join(made_texts(70))
-    cut = Engine(RedactionConfig(ner=False, chunk_chars=1_200, overlap_chars=300))
+    cut = Engine(RedactionConfig(recognizers="presidio", ner=False, chunk_chars=1_200, overlap_chars=300))
     whole, pieces = flat(patterns_only[0].find([text])[0]), flat(cut.find([text])[0])
     assert len(text) > 10_000
     spans = [(start, end) for _, start, end, _ in pieces]

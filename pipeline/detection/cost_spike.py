@@ -71,21 +71,21 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     at_once: ClassVar[bool] = True
 
     same_hour: tuple[Bound, ...] = (
-        Bound(120, 1.75, 4.3),
-        Bound(60, 1.75, 4.3),
-        Bound(20, 2.0, 4.5),
+        Bound(120, 1.75, 3.8),
+        Bound(60, 1.75, 3.8),
+        Bound(20, 2.0, 4.2),
         Bound(5, 3.0, 6.0),
     )
-    per_call: Bound = Bound(60, 1.75, 4.0)
+    per_call: Bound = Bound(60, 1.75, 3.7)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
     clear: Ratio = 1.4
     known_hours: Count = 3
     least_calls: Count = 10
     least_excess_usd: NotNegative = 0.1
-    least_expected_calls: NotNegative = 12.0
-    least_window_calls: NotNegative = 8.0
+    least_expected_calls: NotNegative = 6.0
+    least_window_calls: NotNegative = 5.0
     spread_ratio: Positive = 1.5
-    scatters: NotNegative = 2.5
+    scatters: NotNegative = 2.3
     new_features: NotNegative = 2.0
     model_error: NotNegative = 0.15
     day_error: NotNegative = 0.15
@@ -118,13 +118,13 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         calls, cost = timeline.calls[_HOUR], timeline.cost[_HOUR]
         if calls < self.least_calls or cost < self.least_excess_usd * NANO:
             return None
-        if len(past.last_day) < self.known_hours:
+        if past.known_hours() < self.known_hours:
             return None
         return self._by_call(scene, past) or self._by_busiest_hour(scene, past)
 
     def lacks(self, scene: Scene) -> str:
         """See `KeyRecipe`."""
-        known = len(Past(scene).last_day)
+        known = Past(scene).known_hours()
         few = f"{known} of {self.known_hours} hours with calls" if known < self.known_hours else ""
         return super().lacks(scene) or few
 

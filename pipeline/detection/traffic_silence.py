@@ -63,14 +63,17 @@ class TrafficSilence(KeyRecipe, frozen=True, kw_only=True):
             return self._finding(scene, memory["last"], memory["expected"], memory["days"])
         if not scene.store.complete or self._nobody_watched(scene, last + 1):
             return UNDECIDED
-        known = self._earlier(scene, last + 1, scene.minute + 1)
+        earlier = self._earlier(scene, last + 1, scene.minute + 1)
+        known = [calls for _, calls in earlier]
         if len(known) < self.days:
             return None
         expected = median(known)
         if min(known) < self.least_calls or expected < self.least_expected:
             return None
-        # The chance that nothing came is that of the quieter half of those days.
-        if sorted(known)[len(known) // 4] / self.clustered < self.surprise:
+        # The chance that nothing came is that of the quieter of those days, and of any that has the same weekday:
+        # where it is Saturday already, Friday's evening is no evening of work.
+        quiet = min([sorted(known)[len(known) // 4], *(calls for same, calls in earlier if same)])
+        if quiet / self.clustered < self.surprise:
             return None
         return self._finding(scene, last, expected, len(known))
 
@@ -79,8 +82,8 @@ class TrafficSilence(KeyRecipe, frozen=True, kw_only=True):
         return any(hour in scene.store.dark for hour in range(first // HOUR_MINUTES, scene.minute // HOUR_MINUTES + 1))
 
     @staticmethod
-    def _earlier(scene: Scene, first: int, end: int) -> list[float]:
-        """Calls between the same minutes of earlier days of this kind that are known, newest first."""
+    def _earlier(scene: Scene, first: int, end: int) -> list[tuple[bool, float]]:
+        """(whether it has the same weekday, calls between the same minutes) of earlier days of this kind."""
         timeline, store = scene.timeline, scene.store
         oldest = timeline.book.first()
         if oldest is None:
@@ -100,7 +103,7 @@ class TrafficSilence(KeyRecipe, frozen=True, kw_only=True):
                 part = min(end - back, (hour + 1) * HOUR_MINUTES) - max(first - back, hour * HOUR_MINUTES)
                 calls += timeline.hour(hour).calls * part / HOUR_MINUTES
             else:
-                found.append(calls)
+                found.append((one in weeks, calls))
         return found
 
     def _finding(self, scene: Scene, last: int, expected: float, days: int) -> Finding:

@@ -51,7 +51,7 @@ def secrets_not_allowed(folder: Path) -> list[tuple[str, str, int, int, str]]:
         (a, q, start, end, entity)
         for a, q, start, end, entity, _ in json.loads((LABELS.parent / "rulings.json").read_text())["allowed"]
     }
-    engine = Engine(RedactionConfig(ner=False, entities=tuple(sorted({r.supported_entities[0] for r in secrets()}))))
+    engine = Engine(RedactionConfig(ner=False, entities=tuple(sorted({one.entity for one in secrets()}))))
     found = []
     for (answers_, question), text in answers(folder).items():
         answer = engine.find([text])[0] if "```" in text else []

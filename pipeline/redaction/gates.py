@@ -22,7 +22,7 @@ from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from pipeline.redaction.derive import UNITS, Necessity, Underivable, Unit, necessity, stand_in
 from pipeline.redaction.kinds.base import Kind
-from pipeline.redaction.kinds.precise import Domains
+from pipeline.redaction.kinds.stricter import Domains
 from pipeline.redaction.sieve import Hit, Sieve
 
 # These search by a method of their own that was read for this version: they find nothing that their patterns do not.

@@ -1,16 +1,14 @@
-"""What our recognisers share: patterns with a score, a part of the match that counts, and a check by code."""
+"""Our recognisers in Presidio's form: what is sought (`shape`), searched with a bound on time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import regex
 from presidio_analyzer import AnalysisExplanation, EntityRecognizer, RecognizerResult
 
-Check = Callable[[str, int, int], bool]
-"""(text, start, end) of the value to whether it is one."""
+from pipeline.redaction.kinds.shape import Sought
 
 SECONDS = 1.0
 """Processor time that one pattern may take on one piece of text; set by `hardening`."""
@@ -20,50 +18,20 @@ PATTERN: Final = "pattern"
 """Where a result says which pattern found it, among its metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One way a kind of value is written.
-
-    Attributes:
-        name: for explanations and the manifest.
-        pattern: in `regex`'s dialect; a group named `v` is the value, else the whole match.
-        score: of a finding, 0 to 1.
-        check: what the pattern cannot say; part of the manifest by the source of its module.
-        flags: of the pattern.
-        inside: finds the values in a match, where they are not the match or its group.
-    """
-
-    name: str
-    pattern: str
-    score: float
-    check: Check | None = None
-    flags: int = regex.MULTILINE
-    inside: Callable[[str, int, int], Sequence[tuple[int, int]]] | None = None
-
-
 class Kind(EntityRecognizer):  # type: ignore[misc]
-    """A recogniser of one entity type by shapes.
+    """A recogniser of one entity type by shapes."""
 
-    Args:
-        entity: the type of its findings.
-        shapes: how it is written.
-        context: words before a value that raise its score (by the common rule of the engine).
-        whole_text: matches may be long or many lines; the engine shows it the text uncut.
-    """
-
-    def __init__(
-        self, entity: str, shapes: Sequence[Shape], *, context: Sequence[str] = (), whole_text: bool = False
-    ) -> None:
+    def __init__(self, sought: Sought) -> None:
         super().__init__(
-            supported_entities=[entity],
-            name=f"tokentrail.{entity}",
+            supported_entities=[sought.entity],
+            name=f"tokentrail.{sought.entity}",
             supported_language="en",
-            context=list(context),
+            context=list(sought.context),
             version="1",
         )
-        self.whole_text = whole_text
-        self.shapes = tuple(shapes)
-        compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in shapes]
+        self.whole_text = sought.whole_text
+        self.shapes = sought.shapes
+        compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in self.shapes]
         self._compiled = [(shape, pattern, "v" in pattern.groupindex) for shape, pattern in compiled]
 
     def load(self) -> None:
@@ -113,14 +81,3 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
                 RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
             },
         )
-
-
-def cue_before(words: str, reach: int = 60) -> Check:
-    """A check that one of the words (alternatives of an expression, whole words) stands shortly before the value."""
-    pattern = regex.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", regex.IGNORECASE)
-
-    def check(text: str, start: int, end: int) -> bool:
-        line = text.rfind("\n", 0, start) + 1
-        return pattern.search(text, max(line, start - reach), start) is not None
-
-    return check

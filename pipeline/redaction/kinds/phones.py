@@ -8,13 +8,13 @@ groups, or behind a word such as `call`. Only then the plans are asked.
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Final
 
 import phonenumbers
 import regex
 from phonenumbers import phonenumberutil
 
-from pipeline.redaction.kinds.base import Kind, Shape
+from pipeline.redaction.kinds.shape import Shape, Sought
 
 REGIONS: Final = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
 """Numbering plans that numbers without a country code are tried against: Presidio's."""
@@ -44,19 +44,19 @@ _NOT_AFTER: Final = regex.compile(r"(?!x\d)[\w%°$€£*^=~@]|[-.,:/](?:\d|\w(?!
 _CONTEXT: Final = ("phone", "number", "telephone", "cell", "cellphone", "mobile", "call", "fax", "tel", "contact")
 
 
-def phones() -> Any:
-    """The recogniser of PHONE_NUMBER."""
+def phones() -> Sought:
+    """PHONE_NUMBER behind or before a word, and by a numbering plan."""
 
     def is_one(text: str, start: int, end: int) -> bool:
         return not _looks_like_another(text, start, end)
 
-    return Kind(
+    return Sought(
         "PHONE_NUMBER",
-        [
+        (
             Shape("behind a word", _SAID, 0.6, is_one, regex.IGNORECASE),
             Shape("before a word", _NAMED, 0.6, is_one, regex.IGNORECASE),
             Shape("of a numbering plan", _LONG, 0.4, is_one, regex.IGNORECASE, _planned),
-        ],
+        ),
         context=_CONTEXT,
     )
 

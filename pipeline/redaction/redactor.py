@@ -182,8 +182,10 @@ class Redactor:
         if self._cache is None:
             raise RedactorUnavailable("the redactor has not been started; call start() first")
         plan = _Plan([text for _, text in texts], treatments or [PLAIN] * len(texts), [None] * len(texts))
-        misses: list[tuple[bytes, str]] = []
+        longest = self._config.chunk_chars
+        misses: tuple[list[tuple[bytes, str]], list[tuple[bytes, str]]] = ([], [])  # without and with the model
         for i, (tenant, text) in enumerate(texts):
+            names = self._config.ner and plan.treatments[i].names
             self.stats.texts += 1
             self.stats.chars += len(text)
             if not text:
@@ -192,16 +194,17 @@ class Redactor:
             if len(text) > self._config.max_chars:
                 plan.answers[i] = TOO_LONG
                 continue
-            if self._sieve is not None and len(text) <= self._config.chunk_chars and self._sieve.is_silent(text):
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:
+                plan.answers[i] = INVALID_UNICODE
+                continue
+            if not names and self._sieve is not None and len(text) <= longest and self._sieve.is_silent(text):
                 # Nothing can be found, and the sieve needs no guard: its time grows with the text's length alone.
                 self.stats.silent += 1
                 plan.answers[i] = ()
                 continue
-            try:
-                key = self._cache.key(tenant.encode("utf-8", "surrogatepass"), text.encode())
-            except UnicodeEncodeError:
-                plan.answers[i] = INVALID_UNICODE
-                continue
+            key = self._cache.key(tenant.encode("utf-8", "surrogatepass"), data, names)
             known = self._cache.get(key)
             if known is not None:
                 self.stats.cache_hits += 1
@@ -210,11 +213,12 @@ class Redactor:
                 plan.waiting[key].append(i)
             else:
                 plan.waiting[key] = [i]
-                misses.append((key, text))
-        for batch in _batches(misses, self._config.batch_chars):
-            job = Job([text for _, text in batch])
-            self.stats.analysed_chars += sum(len(text) for text in job.texts)
-            plan.jobs.append((job, [key for key, _ in batch]))
+                misses[names].append((key, text))
+        for names in (False, True):
+            for batch in _batches(misses[names], self._config.batch_chars):
+                job = Job([text for _, text in batch], names)
+                self.stats.analysed_chars += sum(len(text) for text in job.texts)
+                plan.jobs.append((job, [key for key, _ in batch]))
         with self._gate:
             if plan.jobs and not self._lanes:
                 raise RedactorUnavailable("the redactor has been closed")

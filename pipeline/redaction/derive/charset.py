@@ -72,7 +72,8 @@ def members(items: Any, nocase: bool) -> frozenset[str]:
             _add(low, high, nocase, taken, doubtful)
         elif kind is op.CATEGORY and item in _CATEGORIES:
             taken |= _CATEGORIES[item]
-            doubtful |= _SEPARATORS
+            if item in (op.CATEGORY_SPACE, op.CATEGORY_NOT_SPACE):
+                doubtful |= _SEPARATORS
         else:
             raise Underivable(f"class of {kind}")
     if not negated:

@@ -20,6 +20,7 @@ _DOTALL: Final = int(re.DOTALL)
 _MULTILINE: Final = int(re.MULTILINE)
 _ASCII_CLASSES: Final = int(re.ASCII | re.LOCALE)
 REPEATS: Final = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
+_WIDTHLESS: Final = (op.AT, op.ASSERT, op.ASSERT_NOT)
 _MOST_REPEATS: Final = 32_000
 _COUNTED_REPEATS: Final = 6
 
@@ -117,45 +118,62 @@ class Walk:
 
     # ---- the pattern as a relaxed expression
 
-    def render(self, tree: Any) -> str:
-        """The relaxed expression."""
-        return "".join(self._rendered(code, value) for code, value in tree)
+    def render(self, tree: Any, first: bool = True) -> str:
+        """The relaxed expression; `first`: nothing of a match stands before it."""
+        return "".join(self._parts(tree, first))
 
-    def _rendered(self, code: Any, value: Any) -> str:
+    def _parts(self, tree: Any, first: bool) -> Iterator[str]:
+        for code, value in tree:
+            yield self._rendered(code, value, first)
+            first = first and code in _WIDTHLESS
+
+    def _rendered(self, code: Any, value: Any, first: bool) -> str:
         taken = self.chars(code, value)
         if taken is not None:
             return render_class(frozenset(c.lower() for c in taken) if self.nocase else taken)
         if code is op.SUBPATTERN:
             with self.group(value) as inner:
-                return f"(?:{self.render(inner)})"
+                return f"(?:{self.render(inner, first)})"
         if code is op.ATOMIC_GROUP:
-            return f"(?:{self.render(value)})"
+            return f"(?:{self.render(value, first)})"
         if code in REPEATS:
             least, most, inner = value
             open_end = most is op.MAXREPEAT or most > max(_COUNTED_REPEATS, int(least))  # else dear to compile
-            return f"(?:{self.render(inner)}){{{min(int(least), _MOST_REPEATS)},{'' if open_end else int(most)}}}"
+            often = f"{{{min(int(least), _MOST_REPEATS)},{'' if open_end else int(most)}}}"
+            return f"(?:{self.render(inner, False)}){often}"
         if code is op.BRANCH:
-            return "(?:" + "|".join(dict.fromkeys(self.render(branch) for branch in value[1])) + ")"
+            return "(?:" + "|".join(dict.fromkeys(self.render(branch, first) for branch in value[1])) + ")"
         if code is op.GROUPREF:
             with self.group((value, _IGNORECASE | _DOTALL, 0, self.groups[value])) as inner:
-                return f"(?:{self.render(inner)})?"
+                return f"(?:{self.render(inner, False)})?"
         if code is op.GROUPREF_EXISTS:
-            options = [self.render(v) if v is not None else "" for v in value[1:]]
+            options = [self.render(v, False) if v is not None else "" for v in value[1:]]
             return "(?:" + "|".join(options) + ")"
-        if code is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
-            return r"\b" if value is op.AT_BOUNDARY else r"\B"
-        if code in (op.AT, op.ASSERT, op.ASSERT_NOT):
+        if code is op.AT:
+            return self._border(value, first)
+        if code in (op.ASSERT, op.ASSERT_NOT):
             return ""
         raise Underivable(f"node {code}")
 
-    def elements(self, tree: Any) -> Iterable[str]:
+    def _border(self, value: Any, first: bool) -> str:
+        if value is op.AT_BOUNDARY:
+            return r"\b"
+        if value is op.AT_NON_BOUNDARY:
+            return r"\B"
+        # Matchers know beginnings only where expressions begin; ends are left out.
+        if first and value is op.AT_BEGINNING:
+            return r"(?:^|\n)" if self._flags & _MULTILINE else "^"
+        return "^" if first and value is op.AT_BEGINNING_STRING else ""
+
+    def elements(self, tree: Any, first: bool = True) -> Iterator[str]:
         """The relaxed expression in parts that all stand in every match, one after the other."""
         for code, value in tree:
             if code is op.SUBPATTERN:
                 with self.group(value) as inner:
-                    yield from self.elements(inner)
+                    yield from self.elements(inner, first)
             elif code not in (op.ASSERT, op.ASSERT_NOT):
-                yield self._rendered(code, value)
+                yield self._rendered(code, value, first)
+            first = first and code in _WIDTHLESS
 
     # ---- units
 

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import regex
 from presidio_analyzer import AnalysisExplanation, EntityRecognizer, RecognizerResult
 
-from pipeline.redaction.kinds.shape import Sought
+from pipeline.redaction.kinds.shape import Shape, Sought
 
 SECONDS = 1.0
 """Processor time that one pattern may take on one piece of text; set by `hardening`."""
+
+
+class Needed(NamedTuple):
+    """A pattern that matches near every finding: in the same unit of text, or in one that is larger.
+
+    Attributes:
+        pattern: in the dialect of `regex`.
+        flags: of the pattern.
+        of: another pattern that a finding lies in a match of, where it is not the same one.
+    """
+
+    pattern: str
+    flags: int
+    of: tuple[str, int] | None = None
+
+
+def _needed(shape: Shape) -> Needed:
+    if shape.cue is None or not shape.cue.is_rarer:
+        return Needed(shape.pattern, shape.flags)
+    # As `Cue` has it, but for what looks around: borders are characters here.
+    words = rf"(?:\A|[^A-Za-z])(?:{shape.cue.words})(?:\b|[^A-Za-z])"
+    return Needed(words, int(regex.IGNORECASE), (shape.pattern, shape.flags))
 
 
 PATTERN: Final = "pattern"
@@ -37,9 +59,9 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
     def load(self) -> None:
         """Nothing to load."""
 
-    def necessary_patterns(self) -> list[tuple[str, int]]:
-        """Every finding lies in a match of one of these."""
-        return [(shape.pattern, shape.flags) for shape in self.shapes]
+    def necessary_patterns(self) -> list[Needed]:
+        """What texts hold that have findings, shape by shape."""
+        return [_needed(shape) for shape in self.shapes]
 
     def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[Any]:
         """Findings in a text.
@@ -62,7 +84,7 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
         for match in pattern.finditer(text[start:end], timeout=SECONDS):
             low, high = match.span("v") if has_value else match.span()
             low, high = low + start, high + start
-            if low < high and (shape.check is None or shape.check(text, low, high)):
+            if shape.accepts(text, low, high):
                 spans = ((low, high),) if shape.inside is None else shape.inside(text, low, high)
                 results += [self.result(entity, a, b, shape.score, shape.name) for a, b in spans]
         return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.redaction.kinds.shape import ANY_CASE, Shape, Sought, cue_before
+from pipeline.redaction.kinds.shape import ANY_CASE, Cue, Shape, Sought
 
 _D: Final = r"(?:0?[1-9]|[12]\d|3[01])"
 _M: Final = r"(?:0?[1-9]|1[0-2])"
@@ -28,7 +28,7 @@ def dates() -> list[Sought]:
                   rf"{_M}-{_D}-{_YEAR}|{_D}-{_M}-{_YEAR}|{_D}\.{_M}\.(?:{_YEAR}|\d\d)|{_D}-(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)-(?:{_YEAR}|\d\d))(?![\d/]|-\d)", 0.6, None, ANY_CASE),
             Shape("words", rf"\b(?:{_D}(?:st|nd|rd|th)?[ -](?:of )?{_MONTH},?[ -]{_YEAR}|{_MONTH}[ -]{_D}(?:st|nd|rd|th)?,?[ -]{_YEAR}|{_MONTH},? {_YEAR})\b", 0.6, None, ANY_CASE),
             Shape("month of a year", rf"(?<![\d/]){_M}/{_YEAR}(?![\d/])", 0.2, None, ANY_CASE),
-            Shape("end of a card", rf"(?<![\d/]){_M}/\d\d(?![\d/])", 0.5, cue_before("exp|expir(?:y|es|ation)|valid|good thru|through"), ANY_CASE),
+            Shape("end of a card", rf"(?<![\d/]){_M}/\d\d(?![\d/])", 0.5, flags=ANY_CASE, cue=Cue("exp|expir(?:y|es|ation)|valid|good thru|through")),
             Shape("year behind a word", rf"\b(?:in|since|until|from|during|of|back in|founded in|established in) (?P<v>{_YEAR})(?![\d,.-]?\d)\b", 0.4, None, ANY_CASE),
             Shape("a weekday", r"\b(?:on|next|last|this|by|until|every) (?P<v>(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b", 0.4, None, ANY_CASE),
             Shape("a weekday by its capital letter", r"(?<![\w/-])(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day(?![\w/-])", 0.4),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.redaction.kinds.shape import ANY_CASE, Shape, Sought, cue_before
+from pipeline.redaction.kinds.shape import ANY_CASE, Cue, Shape, Sought
 
 _LICENSE: Final = (
     r"[A-Z]\d{3,14}|[A-Z]{1,3}\d{2,7}|\d{2}[A-Z]{3}\d{5,6}|[A-Z]\d{3}[- ]\d{4}[- ]\d{4}|[A-Z]\d{3}[- ]\d{3}[- ]\d{2}[- ]\d{3}(?:[- ]\d)?|"
@@ -22,20 +22,20 @@ _LICENSE_WORDS: Final = (
 
 def cards() -> Sought:
     """Payment cards that Presidio's pattern leaves out: 12 and 19 digits, Mastercard's second series, JCB's old one."""
-    cue = cue_before("cards?|credit|debit|visa|mastercard|amex|american express|maestro|jcb|diners|discover|cc|pan", 60)
+    cue = Cue("cards?|credit|debit|visa|mastercard|amex|american express|maestro|jcb|diners|discover|cc|pan")
     return Sought(
         "CREDIT_CARD",
         (
             Shape("behind a word", r"(?<![\d.])\d(?:[ -]?\d){11,18}(?![ -]?\d)", 0.9,
-                  lambda text, start, end: _passes_luhn(text[start:end]) and cue(text, start, end)),
+                  _passes_luhn, cue=cue),
             Shape("second series", r"(?<![\d.-])2(?:2[2-9]|[3-6]\d|7[01])\d(?:[ -]?\d{4}){3}(?![ -]?\d)", 0.9,
-                  lambda text, start, end: _passes_luhn(text[start:end])),
+                  _passes_luhn),
         ),
     )  # fmt: skip
 
 
-def _passes_luhn(value: str) -> bool:
-    digits = [int(c) for c in value if c.isdigit()]
+def _passes_luhn(text: str, start: int, end: int) -> bool:
+    digits = [int(c) for c in text[start:end] if c.isdigit()]
     return (sum(digits[-1::-2]) + sum(sum(divmod(2 * d, 10)) for d in digits[-2::-2])) % 10 == 0 and any(digits)
 
 
@@ -43,7 +43,15 @@ def licenses() -> Sought:
     """Driver's licences of the United States: their shapes, behind a word for one."""
     return Sought(
         "US_DRIVER_LICENSE",
-        (Shape("behind a word", rf"\b(?:{_LICENSE})\b", 0.65, cue_before(_LICENSE_WORDS, 50), ANY_CASE),),
+        (
+            Shape(
+                "behind a word",
+                rf"\b(?:{_LICENSE})\b",
+                0.65,
+                flags=ANY_CASE,
+                cue=Cue(_LICENSE_WORDS, 50, is_rarer=True),
+            ),
+        ),
     )
 
 
@@ -52,17 +60,17 @@ def numbers() -> list[Sought]:
     return [
         Sought("US_BANK_NUMBER", (
             Shape("behind a word", r"\b\d{8,17}\b", 0.5,
-                  cue_before(r"account|acct|a/c|bank|routing|checking|savings|debit|deposit|aba|wire|ach|account#|acct#"), ANY_CASE),
-            Shape("routing and account", r"\b\d{9}[ /-]{1,3}\d{8,17}\b", 0.5, cue_before("bank|routing|aba|wire|ach"), ANY_CASE),
+                  flags=ANY_CASE, cue=Cue(r"account|acct|a/c|bank|routing|checking|savings|debit|deposit|aba|wire|ach|account#|acct#")),
+            Shape("routing and account", r"\b\d{9}[ /-]{1,3}\d{8,17}\b", 0.5, flags=ANY_CASE, cue=Cue("bank|routing|aba|wire|ach")),
         )),
         Sought("US_PASSPORT", (
-            Shape("behind a word", r"\b(?:\d{9}|[A-Z]\d{8})\b", 0.6, cue_before("passports?|passport#|travel document"), ANY_CASE),
+            Shape("behind a word", r"\b(?:\d{9}|[A-Z]\d{8})\b", 0.6, flags=ANY_CASE, cue=Cue("passports?|passport#|travel document")),
         )),
         Sought("US_SSN", (
             # Also numbers that the issuer never gave (such as 123-45-6789): who writes one means his own.
             Shape("in groups", r"(?<![\d.-])\d{3}([- .])\d{2}\1\d{4}(?!\d|[.-]\d)", 0.6, _is_no_other_number),
             Shape("digits behind a word", r"\b\d{3}[ -]?\d{2}[ -]?\d{4}\b", 0.6,
-                  cue_before("social security|ssn|ssns|soc(?:ial)?|ss#|social security number"), ANY_CASE),
+                  flags=ANY_CASE, cue=Cue("social security|ssn|ssns|soc(?:ial)?|ss#|social security number")),
         ), context=("social", "security", "ssn", "ssns", "ssid")),
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import regex
 
-from pipeline.redaction.kinds.shape import ANY_CASE, LINES, Shape, Sought, cue_before
+from pipeline.redaction.kinds.shape import ANY_CASE, LINES, Cue, Shape, Sought
 
 _CAP: Final = r"(?:[A-ZÀ-ÖØ-Þ0-9][\w'’.-]{0,30}|(?:de|la|du|des|der|den|von|van|of|the|and|do|da|dos|del|e|y)\b)"
 _SUFFIX: Final = (
@@ -84,7 +84,7 @@ def codes() -> Sought:
     """Postal codes, behind a word for one."""
     return Sought("ZIP_CODE", (
         Shape("behind a word", r"\b(?:\d{5}(?:-\d{4})?|\d{3,4}[ -]?\d{2,3}|\d{4}|[A-Z]\d[A-Z] ?\d[A-Z]\d)\b", 0.6,
-              cue_before(r"zips?|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30)),
+              cue=Cue(r"zips?|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30, is_rarer=True)),
         Shape("behind a country", rf"(?<![\w-])(?:{_COUNTRIES})(?: \([A-Z][a-z]+\))?[ ]{{1,2}}(?P<v>\d{{4,6}}(?:-\d{{3,4}})?)(?!\w)", 0.6, None, ANY_CASE),
         Shape("behind a state", rf"\b(?:{STATES})[ ](?P<v>\d{{5}}(?:-\d{{4}})?)\b", 0.6),
     ))  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import regex
@@ -13,6 +14,32 @@ Check = Callable[[str, int, int], bool]
 
 LINES: Final = int(regex.MULTILINE)
 ANY_CASE: Final = int(regex.MULTILINE | regex.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Words that must stand shortly before a value, on its line.
+
+    Attributes:
+        words: alternatives of an expression, whole words, in any case.
+        reach: how many characters before the value they may begin.
+        is_rarer: whether texts hold the words more rarely than something that looks like the value; then gates look for
+            them instead.
+    """
+
+    words: str
+    reach: int = 60
+    is_rarer: bool = False
+
+    def is_before(self, text: str, start: int) -> bool:
+        """Whether one of the words stands before a place in a text."""
+        line = text.rfind("\n", 0, start) + 1
+        return _cue(self.words).search(text, max(line, start - self.reach), start) is not None
+
+
+@lru_cache(maxsize=256)
+def _cue(words: str) -> regex.Pattern[str]:
+    return regex.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", regex.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +53,7 @@ class Shape:
         check: what the pattern cannot say; part of the manifest by the source of its module.
         flags: of the pattern.
         inside: finds the values in a match, where they are not the match or its group.
+        cue: what must stand before the value.
     """
 
     name: str
@@ -34,6 +62,15 @@ class Shape:
     check: Check | None = None
     flags: int = LINES
     inside: Callable[[str, int, int], Sequence[tuple[int, int]]] | None = None
+    cue: Cue | None = None
+
+    def accepts(self, text: str, start: int, end: int) -> bool:
+        """Whether what the pattern takes for a value is one, by what stands before it and by the check."""
+        return (
+            start < end
+            and (self.cue is None or self.cue.is_before(text, start))
+            and (self.check is None or self.check(text, start, end))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +88,3 @@ class Sought:
     shapes: tuple[Shape, ...]
     context: tuple[str, ...] = ()
     whole_text: bool = False
-
-
-def cue_before(words: str, reach: int = 60) -> Check:
-    """A check that one of the words (alternatives of an expression, whole words) stands shortly before the value."""
-    pattern = regex.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", regex.IGNORECASE)
-
-    def check(text: str, start: int, end: int) -> bool:
-        line = text.rfind("\n", 0, start) + 1
-        return pattern.search(text, max(line, start - reach), start) is not None
-
-    return check

@@ -47,6 +47,7 @@ _OBJECTS: Final = frozenset(
     "std fmt cv plt sns driver session client server context event element el el1 package math random datetime".split()
 )
 _GOES_ON: Final = regex.compile(r"[\w(\[=]|\.\w|-\w")
+
 _LABELS: Final = regex.compile(r"(?:https?://)?(?P<host>[^/?#:\"']+)(?P<rest>.*)", regex.DOTALL)
 
 
@@ -55,7 +56,7 @@ class Domains(UrlRecognizer):  # type: ignore[misc]
 
     def accepts(self, text: str, start: int, end: int) -> bool:
         """Whether a match ends where a name ends: the `.re` of `soup.replace(` is no country."""
-        return "://" in text[start:end] or not _GOES_ON.match(text[end : end + 2])
+        return "://" in text[start:end] or not _GOES_ON.match(text, end, end + 2)
 
     def analyze(self, text: str, entities: Any, nlp_artifacts: Any = None, regex_flags: int | None = None) -> list[Any]:
         """Presidio's findings that are accepted."""

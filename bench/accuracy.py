@@ -184,7 +184,7 @@ def shown(results: Sequence[tuple[str, dict[str, Score], float]]) -> list[str]:
 def run(quick: bool = False) -> Report:
     """Presidio's default beside ours on labelled text, false alarms in answers, and secrets in answers with code."""
     from bench import alarms
-    from bench.redaction import DATA
+    from bench.material import DATA
 
     report = Report("accuracy")
     sides: dict[str, Find] = {"presidio": stock(), "patterns": engine(ner=False), "small": engine()}

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.accuracy import Find
+from bench.material import answers
 
 LABELS: Final = Path(__file__).parent / "labels" / "arena.json"
 
@@ -29,19 +30,6 @@ class Alarms:
     unlabelled: int
 
 
-def answers(folder: Path) -> dict[tuple[str, str], str]:
-    """Answers by (file, question); empty where the folder is missing."""
-    found = {}
-    for file in sorted(folder.glob("arena_hard/**/model_answer/*.jsonl")):
-        for line in file.read_text().splitlines():
-            one = json.loads(line)
-            parts: list[str] = []
-            _collect(one.get("choices") or one.get("messages"), parts)
-            if text := "\n".join(parts):
-                found[file.name, str(one.get("question_id") or one.get("uid"))] = text
-    return found
-
-
 def secrets_not_allowed(folder: Path) -> list[tuple[str, str, int, int, str]]:
     """Secrets that ours finds in answers with code and that no ruling allows: (answers, question, start, end, type)."""
     from pipeline.redaction import Engine, RedactionConfig
@@ -51,23 +39,13 @@ def secrets_not_allowed(folder: Path) -> list[tuple[str, str, int, int, str]]:
         (a, q, start, end, entity)
         for a, q, start, end, entity, _ in json.loads((LABELS.parent / "rulings.json").read_text())["allowed"]
     }
-    engine = Engine(RedactionConfig(ner=False, entities=tuple(sorted({r.supported_entities[0] for r in secrets()}))))
+    engine = Engine(RedactionConfig(ner=False, entities=tuple(sorted({one.entity for one in secrets()}))))
     found = []
     for (answers_, question), text in answers(folder).items():
         answer = engine.find([text])[0] if "```" in text else []
         spans = [(f.start, f.end, f.entity) for f in answer] if not isinstance(answer, str) else [(0, 0, answer)]
         found += [(answers_, question, *span) for span in spans]
     return [one for one in found if (one[0], one[1][:8], *one[2:]) not in allowed]
-
-
-def _collect(value: Any, parts: list[str]) -> None:
-    if isinstance(value, str):
-        parts.append(value)
-    elif isinstance(value, list):
-        for item in value:
-            _collect(item, parts)
-    elif isinstance(value, dict):
-        _collect(value.get("content", value.get("turns", value.get("answer"))), parts)
 
 
 def alarms(folder: Path, find: Find) -> Alarms:

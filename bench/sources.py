@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from bench.redaction import DATA
+from bench.material import DATA
 
 BASE_MS: Final = 1_763_683_200_000
 

@@ -2,7 +2,8 @@
 
     python -m tests.planted --values 1000000 --events 100000 [--seed N]
 
-`--values` go through the redactor of this process, `--events` through real Kafka, every stage and ClickHouse; then
+`--values` go through the redactor of this process, then some of them inside of base64 and hexadecimal digits, and cut
+in two messages, which is reported and not required; `--events` through real Kafka, every stage and ClickHouse; then
 every topic but the raw one is read (the client unpacks batches) and every table (the server unpacks parts). A control
 run of the same kind with redaction off must find all of them. Prints one JSON object and ends with 1 if anything is
 left.
@@ -11,6 +12,7 @@ left.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import random
 import re
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,28 @@ def in_process(redactor: Redactor, count: int, seed: int, progress: bool = False
         if progress and done % 50_000 == 0:
             print(f"{done:,} of {count:,} values", file=sys.stderr, flush=True)
     return {"values": count, "left": sum(left.values()), "by_kind": left, "by_trick": tricks, "examples": examples}
+
+
+def hidden(redactor: Redactor, count: int, seed: int) -> dict[str, Any]:
+    """How many values can still be read where they are encoded, or cut at any place between two messages."""
+    writings: dict[str, Callable[[str], str]] = {
+        "base64": lambda text: base64.b64encode(text.encode()).decode(),
+        "base64, address-safe": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+        "hexadecimal digits": lambda text: text.encode().hex(),
+    }
+    rng = random.Random(seed)
+    plants = [(text, value) for _, trick, text, value in planted(count, seed) if trick == "plain"]
+    report: dict[str, Any] = {"values": len(plants)}
+    for name, write in writings.items():
+        answers = redactor.redact_many_sync([("acme", f"payload {write(text)} end") for text, _ in plants])
+        report[name] = sum(write(text)[8:-8] in one.text for (text, _), one in zip(plants, answers, strict=True))
+    left = 0
+    for text, value in plants:
+        at = text.index(value) + rng.randrange(1, len(value)) if value in text and len(value) > 1 else 0
+        parts = redactor.redact_many_sync([("acme", text[:at]), ("acme", text[at:])])
+        left += any(remains(value, one.text) for one in parts)
+    report["cut in two messages"] = left
+    return report
 
 
 def remains(value: str, text: str) -> bool:
@@ -161,6 +185,7 @@ def main() -> None:
         redactor = Redactor(RedactionConfig(ner=False, cache_bytes=0), processes=2)
         redactor.start()
         report["in_process"] = in_process(redactor, options.values, options.seed, progress=True)
+        report["can_still_be_read"] = hidden(redactor, min(options.values, 4_000), options.seed + 3)
         redactor.close()
     if options.events:
         report["through_kafka"] = through_kafka(options.events, options.seed + 1, {})

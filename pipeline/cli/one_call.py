@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli.output import heading, write_json
@@ -73,13 +72,13 @@ def stored_id(reader: Reader, call: str, tenant: str | None) -> str:
     Raises:
         UsageError: It is no UUID, and the tenant whose key made the hash is not named.
     """
-    try:
-        return str(uuid.UUID(call))
-    except ValueError:
-        if tenant is None:
-            raise UsageError(f"{call!r} is no UUID; such ids are stored by tenant: say --tenant.") from None
+    from pipeline.intake.identify import UUID, Identifiers
+
+    if UUID.fullmatch(call):
+        return call.lower()
+    if tenant is None:
+        raise UsageError(f"{call!r} is no UUID; such ids are stored by tenant: say --tenant.")
     from pipeline import keys
-    from pipeline.intake.identify import Identifiers
 
     return Identifiers(keys.load(reader.settings), lambda _: True).event_id(tenant, call) or ""
 

@@ -107,7 +107,7 @@ def _one(engine: Engine, value: Any, treatment: Treatment, explain: bool) -> dic
     from pipeline.intake.texts import Texts, fill
     from pipeline.redaction import REPLACED, apply
 
-    texts = Texts()
+    texts = Texts(treatment)
     template = texts.collect(value) if not isinstance(value, str) else None
     found = texts.found if template is not None else [value]
     counts: Counter[str] = Counter()

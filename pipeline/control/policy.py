@@ -48,6 +48,7 @@ class RedactionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         keep_last: Characters at the end of a masked value that stay, 0 to 4.
         key: Where the key of `encrypt` is: `file:PATH` (mode 0600) or `env:NAME`, base64 of 32 bytes.
         canary: Where the canary is: a value of 8 characters or more that must never be seen in redacted text.
+        names: False: the model that finds names is not asked, patterns alone.
     """
 
     entities: tuple[str, ...] | None = None
@@ -57,6 +58,7 @@ class RedactionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     keep_last: int | None = None
     key: str | None = None
     canary: str | None = None
+    names: bool | None = None
 
     def __post_init__(self) -> None:
         if self.keep_last is not None and not 0 <= self.keep_last <= 4:
@@ -160,6 +162,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             keep_last=_first(rule.keep_last for rule in rules),
             key=_first(rule.key for rule in rules),
             canary=_first(rule.canary for rule in rules),
+            names=_first(rule.names for rule in rules),
         )
         if found.key is None and "encrypt" in (found.action, *actions.values()):
             raise ValueError(f"the policy encrypts for {tenant or 'everybody'}, but names no key")

@@ -57,7 +57,7 @@ _LOOKS: Final[Mapping[str, Look]] = {
     "retrieval.": Look(condition="isNotNull(retrieval_requested)", order="retrieval_hits"),
     "price.": Look(condition="cost_source = 'unknown'"),
     "redaction.": Look(condition="notEmpty(redaction_failures)"),
-    "canary.leaked": Look(condition="mapContains(redaction_failures, 'canary')"),
+    "redaction.canary": Look(condition="mapContains(redaction_failures, 'canary')"),
     "output.length": Look(order="output_chars"),
     "evaluation.": Look("evaluations", order="score"),
     "safety.": Look("evaluations", order="score"),

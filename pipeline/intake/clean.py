@@ -72,7 +72,7 @@ class CleanMaker:
         terms = self._treatments.of(version, policy, fact.tenant, fact.environment)
         metadata_days, text_days, allowed, treatment = terms
         mode = stricter(event.content, allowed)
-        texts = Texts()
+        texts = Texts(treatment)
         templates: dict[str, Any] = {}
         other: dict[str, Any] = {}
         if text_days > 0 and mode != "none":

@@ -14,7 +14,9 @@ from typing import Final
 
 from pipeline.keys import Keys, Purpose
 
-SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+ -]{0,127}")
+LONGEST: Final = 128
+SAFE: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/+ -]{{0,{LONGEST - 1}}}")
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 HELD: Final = 65_536
 
 
@@ -54,15 +56,19 @@ class Identifiers:
         return None if not value else self.keys.hash(purpose, tenant, kind, value, self.version)
 
     def event_id(self, tenant: str, value: str | None) -> str | None:
-        """A UUID stays as it is; anything else becomes a UUID (version 8) of its keyed hash."""
+        """A UUID as UUIDs are written stays; anything else becomes a UUID (version 8) of its keyed hash.
+
+        Thirty-two hexadecimal digits without hyphens are as likely a key as a UUID.
+        """
         if not value:
             return None
-        try:
-            return str(uuid.UUID(value))
-        except ValueError:
-            return _uuid8(bytes.fromhex(self.keys.hash("identifier", tenant, "id", value, self.version)))
+        if UUID.fullmatch(value):
+            return value.lower()
+        return _uuid8(bytes.fromhex(self.keys.hash("identifier", tenant, "id", value, self.version)))
 
     def _may_be_read(self, value: str) -> bool:
+        if len(value) > LONGEST:
+            return False  # and it is not remembered
         verdict = self._verdicts.get(value)
         if verdict is None:
             verdict = SAFE.fullmatch(value) is not None and self._is_clean(value)

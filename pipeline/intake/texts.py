@@ -2,9 +2,10 @@
 
 `Texts` collects every string of a record, its dictionary keys included, and every number long enough to be a card or
 a telephone number. JSON inside of a string (a tool's arguments and results) is walked as data too, key by key, and
-put together again as it was written. A key that says what its value is (`password`, `ssn`) is believed. After
-redaction the same walk puts the answers back. What has no meaning as text (inline images and other base64) is
-replaced by its kind and length at once. Nothing of the value survives that was not collected.
+put together again as it was written. A key that says what its value is (`password`, `ssn`) is believed: a secret is
+treated at once, as the policy has it. After redaction the same walk puts the answers back. What has no meaning as text
+(inline images and other base64) is replaced by its kind and length at once. Nothing of the value survives that was not
+collected.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from pipeline.intake import quoted
+from pipeline.intake.keyed import said_by
+from pipeline.redaction import PLAIN, Treatment
 from schemas.vocabulary import STRUCTURE
 
 MAX_DEPTH: Final = 32
@@ -27,48 +30,23 @@ BLOB_CHARS: Final = 512
 _BLOB: Final = re.compile(r"(?:data:[\w/+.-]{0,64};base64,)?[A-Za-z0-9+/_-]{512,}={0,2}")
 # JSON in strings in JSON: deeper ones are texts.
 MAX_NESTED: Final = 4
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?|-?\d[\d.eE+-]*|[{}\[\],]')
-_decode = msgspec.json.Decoder().decode
-_decode_text = msgspec.json.Decoder(str).decode
+_SHORTEST_NUMBER: Final = 7
 _encode = msgspec.json.Encoder().encode
-
-# Keys whose value is a secret, whatever it looks like.
-_SECRET_KEY: Final = re.compile(
-    r"(?:.*[_.-])?(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|access|private|secret|auth|signing|encryption|master)[_.-]?key|"
-    r"apikey|accesskey|privatekey|secretkey|(?:access|refresh|auth|bearer|session|id|api|csrf|oauth)[_.-]?token|accesstoken|authtoken|"
-    r"client[_.-]?secret|clientsecret|authorization|credentials?|pin(?:[_.-]?code)?|cvv2?|cvc2?|security[_.-]?code|otp)",
-    re.IGNORECASE,
-)
-# Keys that say what their value is: redaction sees both together.
-_TELLING_KEY: Final = re.compile(
-    r"(?:.*[_ .-])?(?:ssn|social|security|passport|licen[cs]e|account|acct|routing|iban|bank|phones?|tel|"
-    r"telephone|mobile|cell|fax|zip|postcode|postal|address|street|city|state|birth|dob|birthday|birthdate|age|name|contact|card|owner|holder|patient|customer)"
-    r"(?:[_ .-](?:no|nr|num|number|id|code|date|1|2|line1|line2|name))?",
-    re.IGNORECASE,
-)
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-@lru_cache(maxsize=4_096)
-def _said_by(key: str) -> str | None:
-    """What a key says of its value, to stand before it; empty: nothing; None: that it is secret."""
-    if key in STRUCTURE and key != "name":
-        return ""
-    if _SECRET_KEY.fullmatch(key):
-        return None
-    words = _CAMEL.sub("_", key)
-    return words.replace("_", " ") + ": " if len(key) <= 64 and _TELLING_KEY.fullmatch(words) else ""
 
 
 class Texts:
     """Strings of one record, in the order of the walk.
 
+    Args:
+        treatment: what is done with a value that its key says to be secret.
+
     Attributes:
         found: the strings that redaction must see.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, treatment: Treatment = PLAIN) -> None:
         self.found: list[str] = []
+        self._treatment = treatment
 
     def collect(self, value: Any) -> Any:
         """Walk a value, remember its strings, and return its template: strings are replaced by their index."""
@@ -80,7 +58,7 @@ class Texts:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
-            if abs(value) >= NUMBER_IS_TEXT or isinstance(value, float) or (key and _said_by(key) is None):
+            if abs(value) >= NUMBER_IS_TEXT or isinstance(value, float) or said_by(key) is None:
                 return self._text(str(value), key, 0)
             return value
         if depth >= MAX_DEPTH:
@@ -96,15 +74,13 @@ class Texts:
     def _text(self, value: str, key: str, nested: int) -> Any:
         if not value or value in STRUCTURE or value.isspace():
             return value
+        said = said_by(key)
+        if said is None and self._treatment.wants(SECRET):
+            return _Treated(self._treatment.instead(SECRET, value))
         if len(value) >= BLOB_CHARS and _BLOB.fullmatch(value):
             return f"<BASE64:{len(value)}>"
-        if value[0] in "{[" and value[-1] in "}]" and nested < MAX_NESTED:
-            parts = self._json(value, nested)
-            if parts is not None:
-                return parts
-        said = _said_by(key) if key else ""
-        if said is None:
-            return _FORCED
+        if nested < MAX_NESTED and (parts := self._json(value, nested)) is not None:
+            return parts
         if said:
             self.found.append(said + value)
             return _Slot(len(self.found) - 1, said)
@@ -113,43 +89,19 @@ class Texts:
 
     def _json(self, value: str, nested: int) -> Any:
         """The template of JSON inside of a string, or None if it is none."""
-        try:
-            _decode(value)
-        except (msgspec.DecodeError, RecursionError, UnicodeError):
+        found = quoted.values(value)
+        if found is None:
             return None
         parts: list[Any] = []
-        done, key = 0, ""
-        keys: list[str] = []  # of the objects and lists around
-        for match in _TOKEN.finditer(value):
-            token = match.group()
-            if token == ",":
-                key = keys[-1] if keys else ""
+        done = 0
+        for one in found:
+            if one.kind == "number" and len(one.value) < _SHORTEST_NUMBER and said_by(one.key) is not None:
                 continue
-            if token in "[{":
-                # A list's items are what its key says; an object's have keys of their own.
-                keys.append(key if token == "[" else "")
-                key = keys[-1]
-                continue
-            if token in "]}":
-                keys.pop()
-                continue
-            if match["key"]:
-                quoted = token[: token.rindex('"') + 1]
-                name = _decode_text(quoted)
-                template, key, size = self._text(name, "", nested + 1), name, len(quoted)
-            else:
-                if token[0] != '"':
-                    if len(token) < 7 and not (key and _said_by(key) is None):
-                        continue
-                    name, quoted = token, token
-                else:
-                    name, quoted = _decode_text(token), token
-                template, size = self._text(name, key, nested + 1), len(token)
-            if template == name and not isinstance(template, _Slot):
+            template = self._text(one.value, one.key, nested + 1)
+            if template == one.value and not isinstance(template, _Slot):
                 continue  # structure: stays as it is written
-            parts.append(value[done : match.start()])
-            parts.append(_Quoted(template, name, quoted))
-            done = match.start() + size
+            parts += (value[done : one.start], _Quoted(template, one, value[one.start : one.end]))
+            done = one.end
         parts.append(value[done:])
         return _Json(parts)
 
@@ -164,11 +116,15 @@ class _Slot:
         self.prefix = prefix
 
 
-class _Forced:
-    """A value that its key says to be secret."""
+class _Treated:
+    """What stands in the place of a value that its key says to be secret."""
+
+    __slots__ = ("instead",)
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
 
 
-_FORCED: Final = _Forced()
 SECRET: Final = "SECRET"
 
 
@@ -177,13 +133,13 @@ class _Object(list[tuple[Any, Any]]):
 
 
 class _Quoted:
-    """A string or number of JSON text: its template, its value, and how it was written."""
+    """A value of JSON text: its template, what was found, and how that was written."""
 
-    __slots__ = ("template", "value", "written")
+    __slots__ = ("found", "template", "written")
 
-    def __init__(self, template: Any, value: str, written: str) -> None:
+    def __init__(self, template: Any, found: quoted.Found, written: str) -> None:
         self.template = template
-        self.value = value
+        self.found = found
         self.written = written
 
 
@@ -208,14 +164,23 @@ def fill(template: Any, answers: Sequence[str], counts: Counter[str] | None = No
         answer = answers[template.index]
         # Where the prefix itself was touched, or the text replaced whole, the answer stands as it is.
         return answer.removeprefix(template.prefix) if template.prefix else answer
-    if template is _FORCED:
+    if isinstance(template, _Treated):
         if counts is not None:
             counts[SECRET] += 1
-        return f"<{SECRET}>"
+        return template.instead
     if isinstance(template, _Json):
         return "".join(part if isinstance(part, str) else _written(part, answers, counts) for part in template.parts)
     if isinstance(template, _Object):
-        return {fill(key, answers, counts): fill(item, answers, counts) for key, item in template}
+        filled: dict[Any, Any] = {}
+        for key, item in template:
+            name = fill(key, answers, counts)
+            # Two keys may read the same once they are redacted; neither value may be lost for that.
+            again = 1
+            while name in filled:
+                again += 1
+                name = f"{fill(key, answers)} ({again})"
+            filled[name] = fill(item, answers, counts)
+        return filled
     if isinstance(template, list):
         return [fill(item, answers, counts) for item in template]
     return template
@@ -223,7 +188,9 @@ def fill(template: Any, answers: Sequence[str], counts: Counter[str] | None = No
 
 def _written(part: _Quoted, answers: Sequence[str], counts: Counter[str] | None) -> str:
     filled = fill(part.template, answers, counts)
-    return part.written if filled == part.value else _encode(filled).decode()
+    if filled == part.found.value:
+        return part.written
+    return filled if part.found.kind == "plain" else _encode(filled).decode()
 
 
 def strings(value: Any, depth: int = 0) -> Iterator[str]:

@@ -62,6 +62,7 @@ def treatment(rule: RedactionRule, tenant: str, keys: Keys | None) -> Treatment:
         pseudonym=None if keys is None else _pseudonym(keys, tenant),
         encrypt=_encrypt(rule.key, tenant),
         canary=_canary(rule.canary, tenant),
+        names=rule.names is not False,
     )
 
 

@@ -35,10 +35,13 @@ class SpanCache:
         self._lock = threading.Lock()
         self._seed = hashlib.blake2b(manifest.encode(), key=os.urandom(32), digest_size=16)
 
-    def key(self, tenant: bytes, text: bytes) -> bytes:
-        """The name of a tenant's text in this cache: a keyed digest of 16 bytes."""
+    def key(self, tenant: bytes, text: bytes, names: bool = True) -> bytes:
+        """The name of a tenant's text in this cache: a keyed digest of 16 bytes.
+
+        What a policy wants of the findings is not part of it, because all are kept; whether the model was asked is.
+        """
         digest = self._seed.copy()
-        digest.update(b"%d:" % len(tenant))
+        digest.update(b"%d:%d:" % (names, len(tenant)))
         digest.update(tenant)
         digest.update(text)
         return digest.digest()

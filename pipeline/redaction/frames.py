@@ -39,6 +39,13 @@ class Hello(msgspec.Struct, frozen=True):
     sieve: bytes = b""
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """Texts to judge; `names` says whether the model is asked."""
+
+    texts: list[str]
+    names: bool = True
+
+
 class Deadline:
     """A point in time that several waits share."""
 

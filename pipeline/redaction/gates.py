@@ -12,28 +12,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final
 
-from phonenumbers import phonenumberutil
 from presidio_analyzer import PatternRecognizer
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
 from pipeline.redaction.derive import UNITS, Necessity, Underivable, Unit, necessity, stand_in
-from pipeline.redaction.kinds.base import Kind
-from pipeline.redaction.kinds.precise import Domains
+from pipeline.redaction.kinds import matcher
+from pipeline.redaction.kinds.base import Kind, Needed
+from pipeline.redaction.kinds.stricter import Domains
 from pipeline.redaction.sieve import Hit, Sieve
 
 # These search by a method of their own that was read for this version: they find nothing that their patterns do not.
 _READ: Final = {("2.2.366", "IbanRecognizer")}
-# Presidio's telephone recogniser has no patterns. The shortest valid numbers of its regions have six digits, but for
-# German pagers that begin with 16 (a test looks through the library's tables).
-_PUNCTUATION: Final = rf"[{phonenumberutil._VALID_PUNCTUATION}]{{0,4}}"
-PHONE_NEEDS: Final = (
-    rf"\d(?:{_PUNCTUATION}\d){{5}}",
-    rf"1{_PUNCTUATION}6{_PUNCTUATION}\d{_PUNCTUATION}\d",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +40,31 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What has to be done about a text: searches, those of one recogniser one after the other, and readings."""
+
+    searches: list[Search]
+    escapes: bool
+    runs: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Gated:
-    """A search that the sieve can trigger."""
+    """A search that the sieve can trigger.
+
+    Attributes:
+        order: of its recogniser among all.
+        recognizer: who searches.
+        pattern: by which pattern; None: by all.
+        unit: how much of the text.
+        window: what must be in that much of it; None: the sieve has seen that already.
+    """
 
     order: int
     recognizer: Any
     pattern: int | None
     unit: Unit
+    window: re.Pattern[str] | None = None
 
 
 def searches_by_itself(recognizer: Any) -> bool:
@@ -63,30 +74,39 @@ def searches_by_itself(recognizer: Any) -> bool:
     return type(recognizer).analyze is PatternRecognizer.analyze or isinstance(recognizer, Domains)
 
 
-def patterns_of(recognizer: Any) -> list[tuple[str, int]] | None:
-    """(pattern, flags) that every finding of a recogniser lies in a match of; None: it can find anything."""
+def patterns_of(recognizer: Any) -> list[Needed] | None:
+    """What texts hold that a recogniser finds something in; None: it can find anything."""
     say = getattr(recognizer, "necessary_patterns", None)
     if say is not None:
-        said: list[tuple[str, int]] = say()
+        said: list[Needed] = [Needed(*one) for one in say()]
         return said
     kind = type(recognizer)
     if kind is PhoneRecognizer:
         known = set(recognizer.supported_regions) <= set(PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS)
-        return [(pattern, int(re.IGNORECASE)) for pattern in PHONE_NEEDS] if known else None
+        return [Needed(pattern, int(re.IGNORECASE)) for pattern in matcher.NEEDS] if known else None
     is_read = (version("presidio-analyzer"), kind.__name__) in _READ and kind.__module__.startswith(
         "presidio_analyzer."
     )
     if is_read or searches_by_itself(recognizer):
-        return [(pattern.regex, int(recognizer.global_regex_flags)) for pattern in recognizer.patterns]
+        return [Needed(pattern.regex, int(recognizer.global_regex_flags)) for pattern in recognizer.patterns]
     return None
 
 
-def _needs(recognizer: Any) -> list[Necessity] | None:
+def _needs(recognizer: Any) -> list[tuple[Necessity, Unit]] | None:
+    """What is looked for and the unit that is searched around it; None: the recogniser is not gated."""
     patterns = patterns_of(recognizer)
+    if patterns is None:
+        return None
     try:
-        return None if patterns is None else [necessity(pattern, flags) for pattern, flags in patterns]
+        return [(necessity(one.pattern, one.flags), _unit_of(one)) for one in patterns]
     except Underivable:
         return None
+
+
+def _unit_of(needed: Needed) -> Unit:
+    if needed.of is None:
+        return necessity(needed.pattern, needed.flags).unit
+    return max("line", necessity(*needed.of).unit, key=UNITS.index)
 
 
 class Gates:
@@ -97,10 +117,17 @@ class Gates:
         on: False skips nothing.
         database: a compiled sieve of the same recognisers (`Sieve.dump`), to save the seconds of compiling it.
         hyperscan: False uses the gate in Python, as where there is no wheel.
+        reads: whether texts are searched in other readings, too.
     """
 
     def __init__(
-        self, recognizers: Sequence[Any], *, on: bool = True, database: bytes | None = None, hyperscan: bool = True
+        self,
+        recognizers: Sequence[Any],
+        *,
+        on: bool = True,
+        database: bytes | None = None,
+        hyperscan: bool = True,
+        reads: bool = True,
     ) -> None:
         self._all = list(recognizers)
         self._always: list[Any] = []
@@ -112,53 +139,62 @@ class Gates:
                 self._always.append(recognizer)
                 continue
             alone = searches_by_itself(recognizer)
-            coarsest = max((n.unit for n in needs), key=UNITS.index)
+            coarsest = max((unit for _, unit in needs), key=UNITS.index)
             gated = [
-                _Gated(order, recognizer, i if alone else None, n.unit if alone else coarsest)
-                for i, n in enumerate(needs)
+                _Gated(order, recognizer, i if alone else None, unit if alone else coarsest)
+                for i, (_, unit) in enumerate(needs)
             ]
             # A pattern that holds another one is triggered by it, and need not be looked for.
             holders: dict[int, list[int]] = {i: [i] for i in range(len(needs))}
-            for i, need in enumerate(needs):
-                for j, other in enumerate(needs):
+            for i, (need, _) in enumerate(needs):
+                for j, (other, _) in enumerate(needs):
                     if i != j and i in holders and j in holders and need.implies(other):
                         holders[j] += holders.pop(i)
                         break
             for i, triggered in holders.items():
-                needed.append(needs[i])
-                self._gated.append(tuple(dict.fromkeys(gated[k] for k in triggered)))
-        self.sieve = Sieve(needed, database=database, hyperscan=hyperscan)
+                needed.append(needs[i][0])
+                others = [
+                    replace(gated[k], window=re.compile(needs[k][0].window) if alone else None)
+                    for k in triggered
+                    if k != i
+                ]
+                self._gated.append(tuple({(g.pattern, g.unit): g for g in [*others, gated[i]]}.values()))
+        self.sieve = Sieve(needed, database=database, hyperscan=hyperscan, reads=reads)
 
     @property
     def complete(self) -> bool:
         """Whether a text in which the sieve sees nothing has no findings, because every recogniser is gated."""
         return not self._always
 
-    def work(self, text: str) -> Iterator[Search]:
-        """What has to be done, the searches of one recogniser one after the other."""
+    def look(self, text: str) -> Look:
+        """What has to be done about a text."""
         size = len(text)
         plain = stand_in(text)
-        hits = None if plain is None else self.sieve.hits(plain)
-        if plain is None or hits is None:
-            yield from (Search(r, None, 0, size) for r in self._all)
-            return
-        yield from (Search(r, None, 0, size) for r in self._always)
-        if hits:
-            yield from self._triggered(plain, hits)
+        seen = None if plain is None else self.sieve.scan(plain)
+        if plain is None or seen is None:
+            return Look([Search(r, None, 0, size) for r in self._all], escapes=True, runs=True)
+        searches = [Search(r, None, 0, size) for r in self._always]
+        if seen.hits:
+            searches += self._triggered(plain, seen.hits)
+        return Look(searches, seen.escapes, seen.runs)
 
     def _triggered(self, plain: str, hits: Sequence[Hit]) -> Iterator[Search]:
-        done: dict[tuple[int, int | None], list[tuple[int, int]]] = {}
         todo: dict[tuple[int, int | None], tuple[_Gated, list[tuple[int, int]]]] = {}
-        for number, place in hits:
+        done: dict[tuple[int, int | None], tuple[int, int]] = {}  # the last region that was looked at
+        for number, place in hits:  # by place
             for gated in self._gated[number]:
                 key = (gated.order, gated.pattern)
-                regions = done.setdefault(key, [])
-                if regions and regions[-1][0] <= place < regions[-1][1]:
+                last = done.get(key)
+                if last is not None and last[0] <= place < last[1]:
                     continue
-                region = _unit(plain, place, gated.unit)
-                if region not in regions:
-                    regions.append(region)
-                    todo.setdefault(key, (gated, regions))
+                region = done[key] = _unit(plain, place, gated.unit)
+                if region == last or (gated.window is not None and not gated.window.search(plain, *region)):
+                    continue
+                found = todo.get(key)
+                if found is None:
+                    todo[key] = (gated, [region])
+                else:
+                    found[1].append(region)
         for gated, regions in sorted(todo.values(), key=lambda one: one[0].order):
             yield from (Search(gated.recognizer, gated.pattern, start, end) for start, end in regions)
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import types
 import warnings
-from functools import partial
 
 import phonenumbers
 import tldextract.tldextract
@@ -18,6 +17,7 @@ from presidio_analyzer.predefined_recognizers.generic import phone_recognizer
 
 from pipeline.redaction.errors import EngineError
 from pipeline.redaction.kinds import base
+from pipeline.redaction.kinds.matcher import Matcher
 from pipeline.redaction.values import RECOGNISER_ERROR, REGEX_TIMEOUT
 
 _ANALYSER_LOG = "presidio-analyzer"
@@ -79,7 +79,7 @@ def harden(regex_timeout_s: float) -> LogWatch:
     tldextract.tldextract.TLD_EXTRACTOR = extractor
     # Stock gives up in silence after 65,535 bad candidates; time is bounded by the worker's deadline instead.
     phone_recognizer.phonenumbers = types.SimpleNamespace(
-        PhoneNumberMatcher=partial(phonenumbers.PhoneNumberMatcher, max_tries=sys.maxsize),
+        PhoneNumberMatcher=Matcher,
         parse=phonenumbers.parse,
         region_code_for_number=phonenumbers.region_code_for_number,
     )

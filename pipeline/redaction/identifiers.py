@@ -5,8 +5,9 @@ names look like (versions, dates, counters, random ids) passes. Personal names i
 does not pass is not lost: its caller keeps a keyed hash instead, so a doubt is cheap and goes against the name.
 
 Looked for: e-mail, payment card, US social security and tax numbers, NHS number, IP and MAC address, phone, IBAN and
-Bitcoin address. Not looked for, because ordinary names look just like them: dates, UUIDs, host names; licence,
-passport and bank account numbers.
+Bitcoin address; and by the shapes of text (`named`) every secret, streets, dates of birth, and numbers of accounts,
+passports and licences behind a word that says so. Not looked for, because ordinary names look just like them: other
+dates, UUIDs, host names, bare numbers.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from typing import Final, NamedTuple
 
 import phonenumbers
 
+from pipeline.redaction.named import says_more_than_a_name
+
 _MAX_CHARS: Final = 512
 _CACHED: Final = 65_536
 _KEY: Final = os.urandom(32)
 _verdicts: dict[bytes, bool] = {}
 
 _HARMLESS: Final = re.compile(r"[A-Za-z_./ -]*")
+_SHORTEST_SECRET: Final = 20
 _RUN: Final = re.compile(r"\d+(?:[-_. /()]{1,2}\d+)*")
 _DIGITS: Final = re.compile(r"\d+")
 _INTERNATIONAL: Final = re.compile(r"\+[-_. /()]{0,2}\d(?:[-_. /()]{0,2}\d){6,}")
@@ -79,7 +83,7 @@ def is_clean_identifier(value: str) -> bool:
     """
     if len(value) > _MAX_CHARS:
         return False
-    if _HARMLESS.fullmatch(value):
+    if len(value) < _SHORTEST_SECRET and _HARMLESS.fullmatch(value):
         return True
     key = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), key=_KEY, digest_size=16).digest()
     verdict = _verdicts.get(key)
@@ -98,7 +102,9 @@ def _is_personal(value: str) -> bool:
         check(value) for check in (_INTERNATIONAL.search, _MAC.search, _BECH32.search, _has_ip, _has_iban, _has_bitcoin)
     ):
         return True
-    return any(_is_number_of_a_person(row) for row in _digit_rows(_UUID.sub("|", value)))
+    if any(_is_number_of_a_person(row) for row in _digit_rows(_UUID.sub("|", value))):
+        return True
+    return says_more_than_a_name(value)
 
 
 def _plain(value: str) -> str:

@@ -31,10 +31,10 @@ class InProcess:
         self.sieve = Sieve.load(dumped) if dumped else None
         return self._engine.manifest
 
-    def answers(self, texts: Sequence[str]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], names: bool) -> list[Answer]:
         """An answer for each text."""
         assert self._engine is not None, "start() comes first"
-        return self._engine.find(texts)
+        return self._engine.find(texts, names)
 
     def close(self) -> None:
         """Let the engine go."""

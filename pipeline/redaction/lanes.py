@@ -30,8 +30,8 @@ class Judge(Protocol):
     def sieve(self) -> Sieve | None:
         """After `start`: what tells texts without findings; None if nothing can."""
 
-    def answers(self, texts: Sequence[str]) -> list[Answer]:
-        """An answer for each text; raises RedactorUnavailable."""
+    def answers(self, texts: Sequence[str], names: bool) -> list[Answer]:
+        """An answer for each text, with what the model finds or without; raises RedactorUnavailable."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -68,29 +68,29 @@ class GuardedWorker:
         """Process id of the present worker."""
         return self._worker.pid if self._worker else None
 
-    def answers(self, texts: Sequence[str]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], names: bool) -> list[Answer]:
         """Judge texts, whatever a text does to a worker.
 
         Raises:
             RedactorUnavailable: if no worker can be started.
         """
         try:
-            return self._ask(texts)
+            return self._ask(texts, names)
         except (WorkerHung, WorkerDied):
-            return [self._alone(text) for text in texts]
+            return [self._alone(text, names) for text in texts]
 
-    def _alone(self, text: str) -> Answer:
+    def _alone(self, text: str, names: bool) -> Answer:
         try:
-            return self._ask([text])[0]
+            return self._ask([text], names)[0]
         except WorkerHung:
             return TIMEOUT
         except WorkerDied:
             return ENGINE_CRASHED
 
-    def _ask(self, texts: Sequence[str]) -> list[Answer]:
+    def _ask(self, texts: Sequence[str], names: bool) -> list[Answer]:
         worker = self._worker or self._replacement()
         try:
-            return worker.ask(texts)
+            return worker.ask(texts, names)
         except (WorkerHung, WorkerDied):
             self._worker = None
             self._on_restart()
@@ -116,9 +116,10 @@ class GuardedWorker:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Texts to judge together, and where the answers go."""
+    """Texts to judge together, whether the model is asked, and where the answers go."""
 
     texts: Sequence[str]
+    names: bool = True
     answers: Future[list[Answer]] = field(default_factory=Future)
 
 
@@ -147,7 +148,7 @@ class Lane(threading.Thread):
                 if not job.answers.set_running_or_notify_cancel():
                     continue
                 try:
-                    job.answers.set_result(self._judge.answers(job.texts))
+                    job.answers.set_result(self._judge.answers(job.texts, job.names))
                 except BaseException as error:
                     job.answers.set_exception(error)
         finally:

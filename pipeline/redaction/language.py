@@ -1,7 +1,8 @@
 """spaCy, reduced to what redaction needs: the tokenizer and, with a model, its named entity recogniser.
 
-Only these two parts are loaded and the matrix products go to numpy, several times faster than a whole pipeline with the
-same entities. Lemmas are lower-cased tokens. Nothing is ever downloaded.
+Only these two parts are loaded, matrix products go to numpy, and what the network says is decoded by `decoding`:
+several times faster than a whole pipeline with the same entities. Lemmas are lower-cased tokens. Nothing is ever
+downloaded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from presidio_analyzer.nlp_engine import NerModelConfiguration, NlpArtifacts, Sp
 from spacy.tokens import Doc
 from thinc.api import NumpyOps
 
+from pipeline.redaction.decoding import Decoder
 from pipeline.redaction.errors import EngineError
 from pipeline.redaction.values import RedactionConfig
 
@@ -52,6 +54,7 @@ class Language(SpacyNlpEngine):  # type: ignore[misc]
         if config.ner:
             self._nlp = _load_model(config.model or SMALL_MODEL)
             self._ner = self._nlp.get_pipe("ner")
+            self._decoder = Decoder(self._ner) if Decoder.fits(self._ner) else None
             self.model_digest = _digest(self._nlp.path)
             self._check_labels(config.model or SMALL_MODEL)
         else:
@@ -103,7 +106,10 @@ class Language(SpacyNlpEngine):  # type: ignore[misc]
             self._recognise_batch(batch)
 
     def _recognise_batch(self, batch: list[Any]) -> None:
-        self._ner.set_annotations(batch, self._ner.predict(batch))
+        if self._decoder is not None:
+            self._decoder.recognise(batch)
+        else:  # a recogniser of another kind: its own way, which is slower
+            self._ner.set_annotations(batch, self._ner.predict(batch))
 
     def spans(self, doc: Any) -> EntitySpans:
         """Entities of a document with Presidio's names and scores, ignored ones left out."""

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pipeline.redaction.errors import EngineError
-from pipeline.redaction.frames import Deadline, Hello, Start, WireAnswer, receive, send
+from pipeline.redaction.frames import Ask, Deadline, Hello, Start, WireAnswer, receive, send
 from pipeline.redaction.values import Answer, Finding, RedactionConfig
 
 _ONE_THREAD: Final = {
@@ -94,8 +94,8 @@ class WorkerProcess:
         lines = output.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self._process.returncode}"
 
-    def ask(self, texts: Sequence[str]) -> list[Answer]:
-        """Have texts judged.
+    def ask(self, texts: Sequence[str], names: bool = True) -> list[Answer]:
+        """Have texts judged; `names` False: without the model.
 
         Raises:
             WorkerHung: after the time that the configuration allows for so many characters.
@@ -103,7 +103,7 @@ class WorkerProcess:
         """
         deadline = Deadline(self._config.timeout_s(sum(map(len, texts))))
         try:
-            send(self._channel, texts, deadline)
+            send(self._channel, Ask(list(texts), names), deadline)
             answers: list[WireAnswer] = receive(self._channel, list[WireAnswer], deadline)
         except TimeoutError as error:
             self.kill()

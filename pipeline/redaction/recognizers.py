@@ -18,7 +18,20 @@ from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
 from pipeline.redaction import fold
 from pipeline.redaction.errors import EngineError
-from pipeline.redaction.kinds import base, lean, model, people, phones, places, precise, secrets
+from pipeline.redaction.kinds import (
+    base,
+    dates,
+    lean,
+    model,
+    numbers,
+    people,
+    phones,
+    places,
+    secrets,
+    shape,
+    stricter,
+    tokens,
+)
 from pipeline.redaction.values import RedactionConfig
 
 EXPECTED: Final = frozenset(
@@ -58,7 +71,7 @@ REPLACED: Final = frozenset(
 )
 """Presidio's recognisers that stricter ones of ours stand in for."""
 
-_SOURCES: Final = (base, fold, lean, model, people, phones, places, precise, secrets)
+_SOURCES: Final = (base, dates, fold, lean, model, numbers, people, phones, places, secrets, shape, stricter, tokens)
 _LIBRARIES: Final = ("presidio-analyzer", "regex", "phonenumbers", "tldextract", "spacy")
 
 
@@ -81,14 +94,17 @@ def load(config: RedactionConfig) -> list[Any]:
 
 def ours() -> list[Any]:
     """The recognisers that Presidio does not have, in a fixed order."""
+    return [stricter.Addresses(), stricter.Domains(), *(base.Kind(one) for one in sought())]
+
+
+def sought() -> list[shape.Sought]:
+    """What our recognisers seek, by shapes; without what they take over from Presidio."""
     return [
         phones.phones(),
-        precise.Addresses(),
-        precise.Domains(),
-        precise.cards(),
-        precise.licenses(),
-        *precise.numbers_with_a_word(),
-        *precise.dates(),
+        numbers.cards(),
+        numbers.licenses(),
+        *numbers.numbers(),
+        *dates.dates(),
         places.streets(),
         places.codes(),
         places.towns(),

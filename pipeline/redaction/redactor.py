@@ -17,6 +17,7 @@ from pipeline.redaction.cache import SpanCache
 from pipeline.redaction.errors import EngineError, RedactorUnavailable
 from pipeline.redaction.fold import telling
 from pipeline.redaction.lanes import GuardedWorker, Job, Judge, Lane
+from pipeline.redaction.plans import Plan, batches
 from pipeline.redaction.replace import apply
 from pipeline.redaction.sieve import Sieve
 from pipeline.redaction.treat import PLAIN, Treatment
@@ -56,17 +57,6 @@ class Stats:
     analysed_chars: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
-
-
-@dataclass(slots=True)
-class _Plan:
-    """One call's texts: what is known already, and which jobs will tell the rest."""
-
-    texts: list[str]
-    treatments: Sequence[Treatment]
-    answers: list[Sequence[Finding] | str | None]
-    waiting: dict[bytes, list[int]] = field(default_factory=dict)
-    jobs: list[tuple[Job, list[bytes]]] = field(default_factory=list)
 
 
 class Redactor:
@@ -177,13 +167,15 @@ class Redactor:
         """Like `redact_many`, for callers without an event loop. Blocks."""
         return self._finish(self._plan(texts, treatments))
 
-    def _plan(self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment] | None) -> _Plan:
+    def _plan(self, texts: Sequence[tuple[str, str]], treatments: Sequence[Treatment] | None) -> Plan:
         """Answer from memory what can be, and hand the rest to the lanes."""
         if self._cache is None:
             raise RedactorUnavailable("the redactor has not been started; call start() first")
-        plan = _Plan([text for _, text in texts], treatments or [PLAIN] * len(texts), [None] * len(texts))
-        misses: list[tuple[bytes, str]] = []
+        plan = Plan([text for _, text in texts], treatments or [PLAIN] * len(texts), [None] * len(texts))
+        longest = self._config.chunk_chars
+        misses: tuple[list[tuple[bytes, str]], list[tuple[bytes, str]]] = ([], [])  # without and with the model
         for i, (tenant, text) in enumerate(texts):
+            names = self._config.ner and plan.treatments[i].names
             self.stats.texts += 1
             self.stats.chars += len(text)
             if not text:
@@ -192,16 +184,17 @@ class Redactor:
             if len(text) > self._config.max_chars:
                 plan.answers[i] = TOO_LONG
                 continue
-            if self._sieve is not None and len(text) <= self._config.chunk_chars and self._sieve.is_silent(text):
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:
+                plan.answers[i] = INVALID_UNICODE
+                continue
+            if not names and self._sieve is not None and len(text) <= longest and self._sieve.is_silent(text):
                 # Nothing can be found, and the sieve needs no guard: its time grows with the text's length alone.
                 self.stats.silent += 1
                 plan.answers[i] = ()
                 continue
-            try:
-                key = self._cache.key(tenant.encode("utf-8", "surrogatepass"), text.encode())
-            except UnicodeEncodeError:
-                plan.answers[i] = INVALID_UNICODE
-                continue
+            key = self._cache.key(tenant.encode("utf-8", "surrogatepass"), data, names)
             known = self._cache.get(key)
             if known is not None:
                 self.stats.cache_hits += 1
@@ -210,11 +203,12 @@ class Redactor:
                 plan.waiting[key].append(i)
             else:
                 plan.waiting[key] = [i]
-                misses.append((key, text))
-        for batch in _batches(misses, self._config.batch_chars):
-            job = Job([text for _, text in batch])
-            self.stats.analysed_chars += sum(len(text) for text in job.texts)
-            plan.jobs.append((job, [key for key, _ in batch]))
+                misses[names].append((key, text))
+        for names in (False, True):
+            for batch in batches(misses[names], self._config.batch_chars):
+                job = Job([text for _, text in batch], names)
+                self.stats.analysed_chars += sum(len(text) for text in job.texts)
+                plan.jobs.append((job, [key for key, _ in batch]))
         with self._gate:
             if plan.jobs and not self._lanes:
                 raise RedactorUnavailable("the redactor has been closed")
@@ -222,7 +216,7 @@ class Redactor:
                 self._jobs.put(job)
         return plan
 
-    def _finish(self, plan: _Plan) -> list[Redacted]:
+    def _finish(self, plan: Plan) -> list[Redacted]:
         assert self._cache is not None
         for job, keys in plan.jobs:
             for key, answer in zip(keys, job.answers.result(), strict=True):
@@ -247,16 +241,3 @@ class Redactor:
                 pass
         self.stats.failures[reason] += 1
         return Redacted(REPLACED, {}, reason)
-
-
-def _batches(misses: list[tuple[bytes, str]], limit_chars: int) -> list[list[tuple[bytes, str]]]:
-    """Cut into runs of at most `limit_chars` characters; a longer text is a run of its own."""
-    batches: list[list[tuple[bytes, str]]] = []
-    chars = limit_chars + 1
-    for miss in misses:
-        if chars + len(miss[1]) > limit_chars:
-            batches.append([])
-            chars = 0
-        batches[-1].append(miss)
-        chars += len(miss[1])
-    return batches

@@ -42,6 +42,7 @@ class Treatment:
         pseudonym: makes the token of a pseudonym; without one, values are replaced.
         encrypt: makes the token of an encrypted value; without one, values are replaced.
         canary: a value that must never be seen in what comes out.
+        names: whether the model of names is asked, where there is one.
     """
 
     entities: frozenset[str] | None = None
@@ -52,6 +53,7 @@ class Treatment:
     pseudonym: Token | None = None
     encrypt: Token | None = None
     canary: str = ""
+    names: bool = True
 
     def wants(self, entity: str) -> bool:
         """Whether findings of a type count."""

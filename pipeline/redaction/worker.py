@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import Final
 
-from pipeline.redaction.frames import Deadline, Hello, Start, WireAnswer, receive, send
+from pipeline.redaction.frames import Ask, Deadline, Hello, Start, WireAnswer, receive, send
 
 _PR_SET_PDEATHSIG: Final = 1
 _FOREVER: Final = Deadline(None)
@@ -46,9 +46,10 @@ def main(fd: int, parent: int) -> None:
     silence()
     send(channel, Hello(manifest=engine.manifest, sieve=engine.sieve()), _FOREVER)
     while True:
-        texts = receive(channel, list[str], _FOREVER)
+        ask: Ask = receive(channel, Ask, _FOREVER)
         answers: list[WireAnswer] = [
-            a if isinstance(a, str) else [(f.entity, f.start, f.end, f.score) for f in a] for a in engine.find(texts)
+            a if isinstance(a, str) else [(f.entity, f.start, f.end, f.score) for f in a]
+            for a in engine.find(ask.texts, ask.names)
         ]
         send(channel, answers, _FOREVER)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.detection.canary_leaked import LIFE
+from pipeline.detection.redaction_canary import LIFE
 from pipeline.detection.registry import RULES
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"

@@ -42,7 +42,7 @@ def traffic(now_ms: int) -> Iterator[tuple[bytes, dict[str, object]]]:
     for number in range(CALLS):
         at_ms = now_ms - 9 * HOUR_MS + number * 9 * HOUR_MS // CALLS
         dear = 3 if at_ms > now_ms - HOUR_MS else 1
-        stuck = number % 400 < 40 and number % 8 == 0
+        stuck = number % 400 < 5
         run = f"stuck-{number // 400}" if stuck else f"run-{number}"
         event: dict[str, object] = {
             "tenant": dice.choice(("acme", "globex")), "feature": "support", "provider": "openai", "model": "gpt-4o",

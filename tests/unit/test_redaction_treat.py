@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.control.policy import Policies, RedactionRule, parse
-from pipeline.detection.canary_leaked import canary_seen
+from pipeline.detection.redaction_canary import canary_seen
 from pipeline.errors import UsageError
 from pipeline.intake.texts import Texts, fill
 from pipeline.intake.treatments import Treatments, treatment
@@ -142,6 +142,31 @@ def test_json_in_a_string_is_walked_as_data_and_put_together_as_it_was_written()
         assert back | {"user": 0, "keys": 0} == DATA | {"user": 0, "keys": 0}
 
 
+def test_a_value_that_its_key_says_to_be_secret_is_treated_as_the_policy_has_it() -> None:
+    for policy, stands in (
+        (Treatment(action="drop"), ""),
+        (Treatment(actions={"SECRET": "mask"}, keep_last=2), "*****r2"),
+        (Treatment(without=frozenset({"SECRET"})), "hunter2"),
+    ):
+        texts = Texts(policy)
+        template = texts.collect({"password": "hunter2"})
+        assert dict(fill(template, texts.found)) == {"password": stands}
+
+
+def test_a_tenant_without_names_is_not_asked_about_and_shares_no_answer_with_one_that_is() -> None:
+    redactor = Redactor(RedactionConfig(hyperscan=False), processes=0)
+    redactor.start()
+    text = "The report by Robert Johnson went to jane@example.com"
+    without, with_ = Treatment(names=False), Treatment()
+    done = redactor.redact_many_sync([("acme", text)] * 4, [without, with_, without, with_])
+    redactor.close()
+    bare, named = (
+        "The report by Robert Johnson went to <EMAIL_ADDRESS>",
+        "The report by <PERSON> went to <EMAIL_ADDRESS>",
+    )
+    assert [one.text for one in done] == [bare, named, bare, named]
+
+
 def test_what_is_no_json_is_one_text_and_an_answer_replaced_whole_stays_whole() -> None:
     texts = Texts()
     assert fill(texts.collect('{"a": 1'), texts.found) == '{"a": 1' and texts.found == ['{"a": 1']
@@ -167,4 +192,4 @@ def test_a_canary_pages_once_for_a_tenant_and_hour_whatever_is_replayed() -> Non
     pages = [canary_seen(fact("acme", at, n), 1) for n, at in enumerate((3_600_000, 7_100_000, 7_300_000))]
     assert pages[0].id == pages[1].id != pages[2].id
     assert canary_seen(fact("other", 3_600_000, 0), 1).id != pages[0].id
-    assert (pages[0].rule, pages[0].tier, pages[0].evidence) == ("canary.leaked", 1, ("1/0/0",))
+    assert (pages[0].rule, pages[0].tier, pages[0].evidence) == ("redaction.canary", 1, ("1/0/0",))

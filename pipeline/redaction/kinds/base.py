@@ -1,77 +1,67 @@
-"""What our recognisers share: patterns with a score, a part of the match that counts, and a check by code."""
+"""Our recognisers in Presidio's form: what is sought (`shape`), searched with a bound on time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import regex
 from presidio_analyzer import AnalysisExplanation, EntityRecognizer, RecognizerResult
 
-Check = Callable[[str, int, int], bool]
-"""(text, start, end) of the value to whether it is one."""
+from pipeline.redaction.kinds.shape import Shape, Sought
 
 SECONDS = 1.0
 """Processor time that one pattern may take on one piece of text; set by `hardening`."""
+
+
+class Needed(NamedTuple):
+    """A pattern that matches near every finding: in the same unit of text, or in one that is larger.
+
+    Attributes:
+        pattern: in the dialect of `regex`.
+        flags: of the pattern.
+        of: another pattern that a finding lies in a match of, where it is not the same one.
+    """
+
+    pattern: str
+    flags: int
+    of: tuple[str, int] | None = None
+
+
+def _needed(shape: Shape) -> Needed:
+    if shape.cue is None or not shape.cue.is_rarer:
+        return Needed(shape.pattern, shape.flags)
+    # As `Cue` has it, but for what looks around: borders are characters here.
+    words = rf"(?:\A|[^A-Za-z])(?:{shape.cue.words})(?:\b|[^A-Za-z])"
+    return Needed(words, int(regex.IGNORECASE), (shape.pattern, shape.flags))
 
 
 PATTERN: Final = "pattern"
 """Where a result says which pattern found it, among its metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One way a kind of value is written.
-
-    Attributes:
-        name: for explanations and the manifest.
-        pattern: in `regex`'s dialect; a group named `v` is the value, else the whole match.
-        score: of a finding, 0 to 1.
-        check: what the pattern cannot say; part of the manifest by the source of its module.
-        flags: of the pattern.
-        inside: finds the values in a match, where they are not the match or its group.
-    """
-
-    name: str
-    pattern: str
-    score: float
-    check: Check | None = None
-    flags: int = regex.MULTILINE
-    inside: Callable[[str, int, int], Sequence[tuple[int, int]]] | None = None
-
-
 class Kind(EntityRecognizer):  # type: ignore[misc]
-    """A recogniser of one entity type by shapes.
+    """A recogniser of one entity type by shapes."""
 
-    Args:
-        entity: the type of its findings.
-        shapes: how it is written.
-        context: words before a value that raise its score (by the common rule of the engine).
-        whole_text: matches may be long or many lines; the engine shows it the text uncut.
-    """
-
-    def __init__(
-        self, entity: str, shapes: Sequence[Shape], *, context: Sequence[str] = (), whole_text: bool = False
-    ) -> None:
+    def __init__(self, sought: Sought) -> None:
         super().__init__(
-            supported_entities=[entity],
-            name=f"tokentrail.{entity}",
+            supported_entities=[sought.entity],
+            name=f"tokentrail.{sought.entity}",
             supported_language="en",
-            context=list(context),
+            context=list(sought.context),
             version="1",
         )
-        self.whole_text = whole_text
-        self.shapes = tuple(shapes)
-        compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in shapes]
+        self.whole_text = sought.whole_text
+        self.shapes = sought.shapes
+        compiled = [(shape, regex.compile(shape.pattern, shape.flags)) for shape in self.shapes]
         self._compiled = [(shape, pattern, "v" in pattern.groupindex) for shape, pattern in compiled]
 
     def load(self) -> None:
         """Nothing to load."""
 
-    def necessary_patterns(self) -> list[tuple[str, int]]:
-        """Every finding lies in a match of one of these."""
-        return [(shape.pattern, shape.flags) for shape in self.shapes]
+    def necessary_patterns(self) -> list[Needed]:
+        """What texts hold that have findings, shape by shape."""
+        return [_needed(shape) for shape in self.shapes]
 
     def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[Any]:
         """Findings in a text.
@@ -94,7 +84,7 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
         for match in pattern.finditer(text[start:end], timeout=SECONDS):
             low, high = match.span("v") if has_value else match.span()
             low, high = low + start, high + start
-            if low < high and (shape.check is None or shape.check(text, low, high)):
+            if shape.accepts(text, low, high):
                 spans = ((low, high),) if shape.inside is None else shape.inside(text, low, high)
                 results += [self.result(entity, a, b, shape.score, shape.name) for a, b in spans]
         return results
@@ -113,14 +103,3 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
                 RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: self.id,
             },
         )
-
-
-def cue_before(words: str, reach: int = 60) -> Check:
-    """A check that one of the words (alternatives of an expression, whole words) stands shortly before the value."""
-    pattern = regex.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", regex.IGNORECASE)
-
-    def check(text: str, start: int, end: int) -> bool:
-        line = text.rfind("\n", 0, start) + 1
-        return pattern.search(text, max(line, start - reach), start) is not None
-
-    return check

@@ -30,7 +30,7 @@ _TOKENS: Final = {
     "NOTION_TOKEN": "ntn_{46a}", "LINEAR_KEY": "lin_api_{40a}", "FIGMA_TOKEN": "figd_{43a}", "AIRTABLE_TOKEN": "pat{14a}.{64h}",
     "ATLASSIAN_TOKEN": "ATATT3xFfGF0{180a}", "GRAFANA_TOKEN": "glsa_{32a}_{8h}", "NEWRELIC_KEY": "NRAK-{27U}", "SENTRY_TOKEN": "sntrys_{60a}",
     "DYNATRACE_TOKEN": "dt0c01.{24U}.{64U}", "PLANETSCALE_TOKEN": "pscale_tkn_{43a}", "SUPABASE_KEY": "sbp_{40h}", "POSTMAN_KEY": "PMAK-{24h}-{34h}",
-    "DOPPLER_TOKEN": "dp.pt.{43a}", "PULUMI_TOKEN": "pul-{40h}", "FLY_TOKEN": "fo1_{43a}", "AGE_KEY": "AGE-SECRET-KEY-1{58U}",
+    "DOPPLER_TOKEN": "dp.pt.{43a}", "PULUMI_TOKEN": "pul-{40h}", "PACKAGIST_TOKEN": "packagist_out_{68h}", "FLY_TOKEN": "fo1_{43a}", "AGE_KEY": "AGE-SECRET-KEY-1{58U}",
     "CONNECTION_STRING": "postgres://app:{14a}@db.internal:5432/main", "URL_CREDENTIALS": "https://deploy:{12a}@git.internal/x",
 }  # fmt: skip
 

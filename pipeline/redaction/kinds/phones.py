@@ -7,17 +7,13 @@ groups, or behind a word such as `call`. Only then the plans are asked.
 
 from __future__ import annotations
 
-import sys
-from typing import Any, Final
+from typing import Final
 
-import phonenumbers
 import regex
 from phonenumbers import phonenumberutil
 
-from pipeline.redaction.kinds.base import Kind, Shape
-
-REGIONS: Final = ("US", "GB", "DE", "FR", "IL", "IN", "CA", "BR")
-"""Numbering plans that numbers without a country code are tried against: Presidio's."""
+from pipeline.redaction.kinds.matcher import REGIONS, Matcher
+from pipeline.redaction.kinds.shape import Shape, Sought
 
 # The library's own idea of what may stand between digits, and what a candidate may begin with.
 _BETWEEN: Final = phonenumberutil._VALID_PUNCTUATION
@@ -44,19 +40,19 @@ _NOT_AFTER: Final = regex.compile(r"(?!x\d)[\w%°$€£*^=~@]|[-.,:/](?:\d|\w(?!
 _CONTEXT: Final = ("phone", "number", "telephone", "cell", "cellphone", "mobile", "call", "fax", "tel", "contact")
 
 
-def phones() -> Any:
-    """The recogniser of PHONE_NUMBER."""
+def phones() -> Sought:
+    """PHONE_NUMBER behind or before a word, and by a numbering plan."""
 
     def is_one(text: str, start: int, end: int) -> bool:
         return not _looks_like_another(text, start, end)
 
-    return Kind(
+    return Sought(
         "PHONE_NUMBER",
-        [
+        (
             Shape("behind a word", _SAID, 0.6, is_one, regex.IGNORECASE),
             Shape("before a word", _NAMED, 0.6, is_one, regex.IGNORECASE),
             Shape("of a numbering plan", _LONG, 0.4, is_one, regex.IGNORECASE, _planned),
-        ],
+        ),
         context=_CONTEXT,
     )
 
@@ -96,7 +92,7 @@ def _planned(text: str, start: int, end: int) -> list[tuple[int, int]]:
             return []
     found: list[tuple[int, int]] = []
     for region in REGIONS:
-        for match in phonenumbers.PhoneNumberMatcher(value, region, leniency=0 if plus else 1, max_tries=sys.maxsize):
+        for match in Matcher(value, region, leniency=0 if plus else 1):
             span = (start + match.start, start + match.end)
             if span not in found and sum(c.isdigit() for c in match.raw_string) >= 7:
                 found.append(span)

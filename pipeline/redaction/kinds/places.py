@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import regex
 
-from pipeline.redaction.kinds.base import Kind, Shape, cue_before
+from pipeline.redaction.kinds.shape import ANY_CASE, LINES, Cue, Shape, Sought
 
 _CAP: Final = r"(?:[A-ZÀ-ÖØ-Þ0-9][\w'’.-]{0,30}|(?:de|la|du|des|der|den|von|van|of|the|and|do|da|dos|del|e|y)\b)"
 _SUFFIX: Final = (
@@ -57,45 +57,45 @@ _COUNTRIES: Final = (
 _LINE: Final = r"[^\S\n]"
 
 
-def streets() -> Any:
-    """The recogniser of STREET_ADDRESS."""
+def streets() -> Sought:
+    """STREET_ADDRESS by its own look and by words around it."""
     zip_code = r"(?:[ ,]{1,3}(?:\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}))?"
-    return Kind("STREET_ADDRESS", [
+    return Sought("STREET_ADDRESS", (
         Shape("number and street",
               rf"(?<![\w.,/-])\d{{1,6}}[A-Za-z]?,?{_LINE}(?:{_CAP}{_LINE}){{1,5}}?(?:{_SUFFIX})\b\.?(?:{_LINE}(?:[NSEW]|NE|NW|SE|SW)\b)?{_TAIL}"
               rf"(?:,{_LINE}?[A-ZÀ-Þ][\w .'-]{{1,30}}?,{_LINE}?(?:{STATES})\b{zip_code})?", 0.7, _is_a_street),
         Shape("street and number", rf"(?<!\w)(?:\d{{1,5}}{_LINE})?(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{0,30}}{_LINE}){{0,3}}[A-ZÀ-ÞŁŚŽČŠ]?[\w'’-]{{1,30}}(?:{_STREET_END}){_LINE}\d{{1,5}}[A-Za-z]?\b{_TAIL}", 0.65),
         Shape("kind of street first", rf"(?<!\w)(?:\d{{1,5}},?{_LINE})?(?:{_STREET_BEGIN}){_LINE}(?:{_CAP}[ ,]{{1,2}}){{1,5}}?(?:n[º°o]\.?{_LINE})?\d{{1,5}}[A-Za-z]?\b{_TAIL}", 0.65),
-        Shape("box", r"\bP\.?[ ]?O\.?[ ]?Box[ ]?#?\d{1,6}\b|\b(?:PSC|CMR|Unit)[ ]\d{1,5},?[ ]Box[ ]\d{1,5}\b|\b(?:USNS|USS|USCGC|USNV)[ ][A-Z][a-z]+\s+(?:FPO|APO|DPO)\b", 0.8, None, regex.MULTILINE),
+        Shape("box", r"\bP\.?[ ]?O\.?[ ]?Box[ ]?#?\d{1,6}\b|\b(?:PSC|CMR|Unit)[ ]\d{1,5},?[ ]Box[ ]\d{1,5}\b|\b(?:USNS|USS|USCGC|USNV)[ ][A-Z][a-z]+\s+(?:FPO|APO|DPO)\b", 0.8, None, LINES),
         Shape("military", r"\b(?:APO|FPO|DPO)[ ,]{1,2}(?:AA|AE|AP)[ ]\d{5}\b", 0.8),
         Shape("flat", r"\b(?:Apartment|Apt|Suite|Ste|Flat)\.?[ ]#?\d+[A-Za-z]?\b", 0.6),
         Shape("behind a word", rf"\b(?i:address(?:\s+is)?|lives? (?:at|on|in)|living at|ship(?:ped|ping)? to|deliver(?:ed|y)? to|mail(?:ed)? to|located at|residing at|home address|meet(?:ing)? at|sent to)[ :]{{1,3}}(?:\n{_LINE}*)?(?P<v>\d{{1,6}}[A-Za-z]?,?{_LINE}[^\s,]{{1,24}}(?:{_LINE}[^\s,]{{1,24}}){{0,5}}{_TAIL})", 0.6),
         Shape("number, words, number", rf"(?<![\w.,/:-])\d{{1,5}}{_LINE}(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{2,30}}{_LINE}){{1,4}}\d{{1,5}}{_TAIL}(?=[ ]*(?:\n|$|,|\.))", 0.5, _is_no_sentence),
-        Shape("number, words, flat", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[^\s\d,;:!?(){{}}]{{1,30}}{_LINE}){{1,6}}?(?:\d{{1,5}}[.,]?{_LINE})?[,]?(?:\s{{1,3}})?(?:Apt|Suite|Ste|Flat|Apartment|Unit)\.?[ ]\d+", 0.65, None, regex.MULTILINE | regex.IGNORECASE),
-        Shape("behind the word address", r"\baddress(?:es)?(?: (?:is|to|with|at))?[:]?[ \n]{1,6}(?P<v>\d{1,6}[A-Za-z]?[ ][^\s,;:!?(){}]{1,30}(?:[ ][^\s,;:!?(){}]{1,30}){0,5}[ ]?(?:\n[ ,]*[^\n]{1,30}){0,2}?(?:\n?[ ,]*[A-Z0-9]{2,3}[ \n]+\d{4,6}|(?=[.,?!\n]|$)))", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
+        Shape("number, words, flat", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[^\s\d,;:!?(){{}}]{{1,30}}{_LINE}){{1,6}}?(?:\d{{1,5}}[.,]?{_LINE})?[,]?(?:\s{{1,3}})?(?:Apt|Suite|Ste|Flat|Apartment|Unit)\.?[ ]\d+", 0.65, None, ANY_CASE),
+        Shape("behind the word address", r"\baddress(?:es)?(?: (?:is|to|with|at))?[:]?[ \n]{1,6}(?P<v>\d{1,6}[A-Za-z]?[ ][^\s,;:!?(){}]{1,30}(?:[ ][^\s,;:!?(){}]{1,30}){0,5}[ ]?(?:\n[ ,]*[^\n]{1,30}){0,2}?(?:\n?[ ,]*[A-Z0-9]{2,3}[ \n]+\d{4,6}|(?=[.,?!\n]|$)))", 0.6, None, ANY_CASE),
         Shape("number and street, any case", rf"(?<![\w.,/:-])\d{{1,6}}{_LINE}(?:[a-z][\w'’-]{{2,30}}{_LINE}){{1,3}}(?:street|avenue|road|boulevard|blvd|lane|drive|court|square|terrace|highway|parkway)(?:{_LINE}\d{{1,5}})?\b", 0.55),
         Shape("street of a house", rf"(?<!\w)(?:[A-ZÀ-ÞŁŚŽČŠ][\w'’.-]{{1,30}}{_LINE}){{1,3}}(?:u|ul|utca|str|st)\.{_LINE}\d{{1,5}}\.?", 0.55),
         Shape("town, state and code", rf"(?:[A-Z][a-zA-Z.'-]{{1,30}}{_LINE}?){{1,3}},{_LINE}?(?:{STATES}|{_STATE_NAMES}){_LINE}\d{{5}}(?:-\d{{4}})?\b", 0.7),
         Shape("british code", r"\b(?:GIR 0AA|[A-PR-UWYZ](?:\d{1,2}|[A-HK-Y]\d|[A-HK-Y]\d\d|\d[A-HJKSTUW]|[A-HK-Y]\d[ABEHMNPRVWXY]) \d[ABD-HJLNP-UW-Z]{2})\b", 0.6),
-    ])  # fmt: skip
+    ))  # fmt: skip
 
 
-def codes() -> Any:
+def codes() -> Sought:
     """Postal codes, behind a word for one."""
-    return Kind("ZIP_CODE", [
+    return Sought("ZIP_CODE", (
         Shape("behind a word", r"\b(?:\d{5}(?:-\d{4})?|\d{3,4}[ -]?\d{2,3}|\d{4}|[A-Z]\d[A-Z] ?\d[A-Z]\d)\b", 0.6,
-              cue_before(r"zips?|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30)),
-        Shape("behind a country", rf"(?<![\w-])(?:{_COUNTRIES})(?: \([A-Z][a-z]+\))?[ ]{{1,2}}(?P<v>\d{{4,6}}(?:-\d{{3,4}})?)(?!\w)", 0.6, None, regex.MULTILINE | regex.IGNORECASE),
+              cue=Cue(r"zips?|zip ?codes?|post ?codes?|postal(?: code)?|plz|cp", 30, is_rarer=True)),
+        Shape("behind a country", rf"(?<![\w-])(?:{_COUNTRIES})(?: \([A-Z][a-z]+\))?[ ]{{1,2}}(?P<v>\d{{4,6}}(?:-\d{{3,4}})?)(?!\w)", 0.6, None, ANY_CASE),
         Shape("behind a state", rf"\b(?:{STATES})[ ](?P<v>\d{{5}}(?:-\d{{4}})?)\b", 0.6),
-    ])  # fmt: skip
+    ))  # fmt: skip
 
 
-def towns() -> Any:
+def towns() -> Sought:
     """Places that a list or the words around them tell, as LOCATION (what a model finds beside them is its own)."""
-    return Kind("LOCATION", [
+    return Sought("LOCATION", (
         Shape("country", rf"(?<![\w.-])(?:{_COUNTRIES})(?![\w-])", 0.6),
         Shape("town and state", rf"(?<!\w)(?:[A-Z][a-z.'-]{{2,30}}{_LINE}?){{1,3}},{_LINE}?(?:{_STATE_NAMES}|(?:{STATES})(?![\w'])){_LINE}?(?=[\s,.;)]|$)", 0.6, _is_no_title),
-    ])  # fmt: skip
+    ))  # fmt: skip
 
 
 def _is_a_street(text: str, start: int, end: int) -> bool:

@@ -1,4 +1,4 @@
-"""`canary.leaked`: a tenant's canary was seen in text that had been redacted. Pure.
+"""`redaction.canary`: a tenant's canary was seen in text that had been redacted. Pure.
 
 The text was replaced before it was stored, so nothing has leaked; but what let the canary through will let others
 through. A fact and not a state: one page for a tenant and hour, never resolved. What can be set of it is the canary
@@ -15,7 +15,7 @@ from pipeline.detection.shown import query
 from schemas.anomaly import Anomaly, Span
 from schemas.fact import Fact
 
-LIFE: Final = Life("canary.leaked", 1)
+LIFE: Final = Life("redaction.canary", 1)
 HOUR_MS: Final = 3_600_000
 
 

@@ -143,7 +143,7 @@ class Store:
             timeline.add(cell.hour, cell.start, added, self._rolled, whole_from)
             if not cell.hour:
                 calls, cost = seen if timeline.key[0] in AT_ONCE else (added.calls, added.cost_nano_usd)
-                timeline.count(cell.start, calls, cost, failed)
+                timeline.count(cell.start, calls, cost, failed, self.minute)
             self._index(timeline, hour, None if cell.hour else cell.start)
         part.upto, part.value = cell.upto, pack(new)
         if cell.upto >= part.seen:
@@ -159,7 +159,7 @@ class Store:
         keys = (key for key in self._keys_of(seen.source) if key[0] in AT_ONCE)
         timelines = [self._timeline(key) for key in keys]
         for timeline in timelines:
-            timeline.count(seen.start, seen.calls - part.calls, seen.cost_nano_usd - part.cost, 0)
+            timeline.count(seen.start, seen.calls - part.calls, seen.cost_nano_usd - part.cost, 0, self.minute)
             timeline.glimpse(seen.start, seen.max_cost_nano_usd)
             self._index(timeline, seen.start // HOUR_MINUTES, seen.start)
         part.seen, part.calls, part.cost = seen.upto, seen.calls, seen.cost_nano_usd
@@ -278,6 +278,8 @@ class Store:
             timeline.tainted = {h: kind for h, kind in timeline.tainted.items() if oldest is not None and h >= oldest}
             if self.minute - timeline.last_minute > MINUTES:
                 timeline.ring = None
+            elif timeline.ring is not None:
+                timeline.ring.rest()
             if oldest is None and not (timeline.blocks or timeline.hours or timeline.days):
                 self.forget(timeline)
         self.dark = {h: True for h in self.dark if h >= hour - 35 * 24}

@@ -101,13 +101,13 @@ class Timeline(msgspec.Struct, gc=False):
         self._into(self.blocks, start // BLOCK_MINUTES, bucket)
         self.fresh.add(at)
 
-    def count(self, minute: int, calls: int, cost: int, failed: int) -> None:
-        """Count calls of a minute in the ring, where the dimension has one."""
+    def count(self, minute: int, calls: int, cost: int, failed: int, judged: int) -> None:
+        """Count calls of a minute in the ring, where the dimension has one; `judged` as `Ring.add` has it."""
         if self.key[0] not in WITH_RING:
             return
         if self.ring is None:
             self.ring = rings.ring(minute)
-        self.ring.add(minute, calls, cost, failed)
+        self.ring.add(minute, calls, cost, failed, judged)
         if calls and minute > self.last_minute:
             self.last_minute = minute
 

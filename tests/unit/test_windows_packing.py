@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from random import Random
 
 import msgspec
@@ -122,12 +123,37 @@ def test_cost_is_spread_over_an_hour_as_its_quarters_were() -> None:
 
 
 def test_a_ring_forgets_what_is_too_old_and_takes_nothing_for_it() -> None:
-    ring = rings.ring(1_000)
+    ring, now = rings.ring(1_000), 1_000 + rings.MINUTES
     assert ring.add(1_000, 1, 10, 1)
-    assert ring.add(1_000 + rings.MINUTES - 1, 2, 20, 0)
+    assert ring.add(now - 1, 2, 20, 0, judged=now - 2)
     assert not ring.add(999, 1, 1, 0)
     assert ring.add(1_000, 1, 1, 0)
     assert ring.cost_of(999, 3) == [0, 11, 0]
-    assert ring.add(1_000 + rings.MINUTES, 1, 1, 0)
+    assert ring.add(now, 1, 1, 0, judged=now - 1)
     assert ring.cost_of(999, 3) == [0, 0, 0]
-    assert ring.calls_of(1_000 + rings.MINUTES - 1, 3) == [2, 1, 0]
+    assert ring.calls_of(now - 1, 3) == [2, 1, 0]
+    assert ring.room == rings.MINUTES
+
+
+@pytest.mark.parametrize("ahead", [30, 400, 1_300, 5_000])
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_are_right_however_far_one_partition_is_ahead_of_the_minute_that_is_judged(seed: int, ahead: int) -> None:
+    """Up to `LONGEST`; beyond that minutes may be missing from a sum, but nothing is taken for what it is not."""
+    dice, ring, known = Random(seed), rings.ring(10_000), Counter[int]()
+    judged = first = 10_000
+    for _ in range(600):
+        for _ in range(dice.randrange(4)):
+            minute = judged + 1 + dice.randrange(ahead if dice.random() < 0.2 else 5)
+            ring.add(minute, 1, 7, 0, judged=judged)
+            known[minute] += 1
+        judged += dice.choice((1, 1, 1, 2, 15))
+        ring.seek(judged)
+        truth = [sum(known[minute] for minute in range(judged - n + 1, judged + 1)) for n in rings.LENGTHS]
+        if ahead <= 1_300:
+            assert ring.calls == truth
+        assert all(have <= true for have, true in zip(ring.calls, truth, strict=True))
+        assert ring.cost == [7 * calls for calls in ring.calls]
+        assert ring.room <= rings.LONGEST
+    ring.seek(judged + ahead + 200)
+    ring.rest()
+    assert ring.room == (rings.MINUTES if ring.newest - ring.cursor <= 72 else ring.room) and judged > first

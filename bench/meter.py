@@ -214,7 +214,7 @@ def _history(judge: Judge, world: World, size: Size) -> None:
     """Hours of every source for so many days: one cell an hour, as full as twelve calls make it."""
     dice = Random("history")
     names = ("tenant", "feature", "provider", "model", "prompt_name", "prompt_version", "variant")
-    routes: list[Source] = [("call", *(route[name] for name in names)) for route in world.routes]
+    routes: list[Source] = [("call", *(route[name] for name in names), "prod", "core") for route in world.routes]
     users: list[Source] = [("user", tenant, user) for tenant, known in world.users.items() for user in known]
     templates = [_encode(_bucket(dice)) for _ in range(100)]
     read = msgspec.json.Decoder(Bucket).decode

@@ -85,7 +85,7 @@ class Ring(msgspec.Struct, gc=False):
     def _columns(self) -> tuple[memoryview[int], memoryview[int], memoryview[int]]:
         view, room = memoryview(self.data), self.room
         return (
-            view[: 4 * room].cast("I"),  # type: ignore[return-value]
+            view[: 4 * room].cast("I"),
             view[4 * room : 12 * room].cast("q"),
             view[12 * room :].cast("I"),
         )

@@ -28,7 +28,7 @@ demo: $(STAMP) ## a day of several tenants through the whole pipeline, in under 
 	@$(BIN)/tokentrail demo
 
 test: $(STAMP) ## every test; real Kafka and ClickHouse, no Docker
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## style, docstrings, types, links
 	@$(BIN)/ruff check .

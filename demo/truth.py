@@ -7,7 +7,8 @@ A finding is *the* finding of an incident when rule and subject are those that a
     slow    `latency.p95` on the provider's model
 
 Findings on parts of the same subject at the same time are explained by it (a feature of the tenant whose cost doubles,
-what a stuck agent costs, a feature that waits for the slow provider). All others are invented.
+what a stuck agent costs, a feature that waits for the slow provider), and so is a ticket on the provider before its
+page. All others are invented.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _follows(scenario: Scenario, incident: Incident, found: Found, run_hash: Cal
         return found.rule == "loop.runaway" and subject.get("run") == run_hash(incident.tenant, incident.run)
     if incident.kind == "cost":
         return found.rule == "cost.spike" and same_tenant
-    return found.rule == "latency.p95" and _waits_for(scenario, incident, subject)
+    return found.rule in ("latency.p95", "provider.degraded") and _waits_for(scenario, incident, subject)
 
 
 def _waits_for(scenario: Scenario, incident: Incident, subject: Mapping[str, str]) -> bool:

@@ -109,8 +109,9 @@ class Casebook:
             if shadow and case.last is not None and not case.last.shadow:
                 continue
             if name in causes.parents(self.cases, self.store, other, minute):
-                # At one key the one that was there first stays.
-                if case.firing and other[1] == name[1] and family not in causes.BY_RANK:
+                # At one key the one that was there first stays, unless it is only a ticket.
+                stays = other[1] == name[1] and family not in causes.BY_RANK and not causes.outranks(name, other)
+                if case.firing and stays:
                     continue
                 del self.cases[other]
                 if case.firing:

@@ -9,6 +9,8 @@ Rules that see the same kind of trouble are a family. Inside a family, in this o
    first and then fails is one outage. `answers` are explained only by a rule that stands earlier in the list: refusals
    explain short answers, but short answers do not explain refusals, which then take the place of the other finding.
 
+4. Nothing that is only a ticket explains a page, or nobody would be woken: the page takes the ticket's place.
+
 So what is told is the broadest subject, once. What it explains is named in its details, as `also`.
 """
 
@@ -45,6 +47,12 @@ FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 FAMILY_OF: Final = {rule: family for family, rules in FAMILIES.items() for rule in rules}
+# Rules of tier 1 in these families.
+PAGES: Final = frozenset(
+    (
+        "cost.spike", "cost.daily", "error.rate", "latency.p95", "slo.burn", "safety.regression", "evaluation.drop",
+    )
+)  # fmt: skip
 BY_RANK: Final = frozenset(("answers",))
 # Inside `answers` only what is a mere consequence of the others: how answers look, not how good they are.
 _CONSEQUENCES: Final = frozenset(("output.length", "output.shift", "sentiment.shift"))
@@ -79,6 +87,17 @@ def _in_shadow(case: Case | None) -> bool:
 
 def parents(cases: Cases, store: Store, name: Name, minute: int) -> Iterator[Name]:
     """Names of findings that would explain this one, the broadest subject first."""
+    for parent in _related(cases, store, name, minute):
+        if parent[0] in PAGES or name[0] not in PAGES:
+            yield parent
+
+
+def outranks(name: Name, other: Name) -> bool:
+    """Whether a finding is a page and the other a ticket."""
+    return name[0] in PAGES and other[0] not in PAGES
+
+
+def _related(cases: Cases, store: Store, name: Name, minute: int) -> Iterator[Name]:
     rule, key = name
     family = FAMILY_OF.get(rule)
     if family is None:

@@ -13,6 +13,7 @@ up to 60 kB (`bench meter`). `max_keys` bounds their number; the least recently 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -242,8 +243,11 @@ class Store:
             return
         before, self.minute = self.minute, minute
         if before >= 0 and minute - before > DARK_AFTER:
-            for hour in range(before // HOUR_MINUTES, minute // HOUR_MINUTES + 1):
-                self.dark[hour] = True
+            # Whoever catches up jumps, too, but finds calls on the way.
+            heard = sorted(m for m in self._by_minute if before < m < minute)
+            for first, last in pairwise((before, *heard, minute)):
+                if last - first > DARK_AFTER:
+                    self.dark |= dict.fromkeys(range(first // HOUR_MINUTES, last // HOUR_MINUTES + 1), True)
         resting = (minute - _RESTS_AFTER) // BLOCK_MINUTES
         if resting > (before - _RESTS_AFTER) // BLOCK_MINUTES:
             for timeline in self.keys_in(resting * BLOCK_MINUTES - BLOCK_MINUTES, BLOCK_MINUTES).values():

@@ -242,6 +242,14 @@ def test_time_that_nobody_watched_is_dark(store: Store) -> None:
     assert set(store.dark) == {HOUR + each for each in range(6)}
 
 
+def test_hours_of_which_calls_are_heard_later_at_once_were_watched(store: Store) -> None:
+    """Whoever catches up goes on by hours; only where no call came in between does nobody know."""
+    for minute in range(0, 120, 10):
+        put(store, cell(START + minute, 1))
+    store.advance(START + 5 * HOUR_MINUTES)
+    assert set(store.dark) == {HOUR + each for each in range(1, 6)}, "the last call came at 1:50"
+
+
 # -- snapshots
 
 

@@ -128,8 +128,11 @@ def test_a_price_that_is_known_is_never_made_unknown(run, ask, tenant, tmp_path)
 async def announced_only(settings, client, tenant, book, *, insert_too):
     """A run that ended before it could say what became of its rows; returns partition, number and rows."""
     scope, found = Scope(tenant=tenant), Difference()
-    group = groups(client, scope)[0]
-    news = [new for call in calls(client, group, scope) if (new := found.take(book, call)) is not None]
+    # A partition may hold nothing but the call of the model that no book knows.
+    for group in groups(client, scope):
+        news = [new for call in calls(client, group, scope) if (new := found.take(book, call)) is not None]
+        if news:
+            break
     assert news
     producer = RangeProducer(settings)
     try:

@@ -18,7 +18,6 @@ from pipeline.detection.rule import (
     UNDECIDED,
     Count,
     Finding,
-    KeyRecipe,
     Memory,
     NotNegative,
     Ratio,
@@ -27,12 +26,10 @@ from pipeline.detection.rule import (
     Undecided,
 )
 from pipeline.detection.scene import Scene
+from pipeline.detection.windowed import WindowedRecipe, in_words, window_of_open
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span
 from schemas.partial import Bucket
-
-# A longer window is looked at less often; minutes.
-_EVERY = {1: 5, 6: 15, 24: 60}
 
 
 class Metric(NamedTuple):
@@ -43,11 +40,10 @@ class Metric(NamedTuple):
     out_of: float
 
 
-class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
+class RateRecipe(WindowedRecipe, frozen=True, kw_only=True):
     """Bounds of a rule over a rate.
 
     Attributes:
-        hours: Windows, in hours: 1, 6 or 24.
         least_count: Calls (or judgements) in a window, at least.
         least_hits: Of them those that it is about, at least.
         ratio: The rate over the usual rate, at least.
@@ -68,7 +64,6 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
     rejoin_minutes: NotNegative = 240.0
     longest_hours: Annotated[float, Meta(gt=0)] = 72.0
     warm_up_hours: NotNegative = 24.0
-    hours: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 6, 24)
     least_count: Count = 30
     least_hits: Count = 6
     ratio: Ratio = 2.0
@@ -77,10 +72,6 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
     clear: Share = 0.4
     always: Share = 1.0
     usual_count: Count = 100
-
-    def __post_init__(self) -> None:
-        if any(hours not in _EVERY for hours in self.hours):
-            raise ValueError("hours must be 1, 6 or 24")
 
     def counts(self, bucket: Bucket) -> Iterator[Metric]:
         """What is counted in a bucket."""
@@ -94,10 +85,7 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
         """Judge the windows that end with the scene's minute; see `KeyRecipe`."""
         if firing:
             return self._still(scene, memory)
-        for hours in self.hours:
-            if (scene.minute + 1) % _EVERY[hours]:
-                continue
-            now = scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(hours)
+        for hours, now in self.windows(scene):
             for metric in self.counts(now):
                 if metric.out_of >= self.least_count and metric.hits >= self.least_hits:
                     found = self._judge(scene, hours, metric)
@@ -131,8 +119,7 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
     def _still(self, scene: Scene, memory: Memory) -> Finding | Undecided | None:
         """The open finding over the window that it was opened for, six hours at most; silence is no news."""
         hours = memory["hours"]
-        now = scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(min(hours, 6))
-        metric = self._usual(now, memory["metric"])
+        metric = self._usual(window_of_open(scene, hours), memory["metric"])
         if metric.out_of < min(10, self.least_count):
             return UNDECIDED
         before = memory["usual"]
@@ -152,7 +139,7 @@ class RateRecipe(KeyRecipe, frozen=True, kw_only=True):
             unit="share",
             severity=self.worst if rate >= self.always or (before or 0.0) + 0.3 <= rate else "SEV3",
             why=f"{scene.who}: {_percent(rate)} of {metric.out_of:,.0f} {self.words(metric)} within "
-            f"{hours} {'hour' if hours == 1 else 'hours'}{usually}.",
+            f"{in_words(hours)}{usually}.",
             began_at=first * MINUTE_MS,
             evidence=scene.timeline.samples(self.sample, first, length) if self.sample else (),
             details={

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
-
-from msgspec import Meta
+from typing import ClassVar
 
 from pipeline.detection import chance
 from pipeline.detection.rule import (
     UNDECIDED,
     Count,
     Finding,
-    KeyRecipe,
     Memory,
     NotNegative,
     Ratio,
@@ -20,19 +17,17 @@ from pipeline.detection.rule import (
     Undecided,
 )
 from pipeline.detection.scene import Scene
+from pipeline.detection.windowed import WindowedRecipe, in_words, window_of_open
 from pipeline.windows import sketch
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
 from schemas.partial import Bucket
 
-_EVERY = {1: 5, 6: 15, 24: 60}
 
-
-class RunLatency(KeyRecipe, frozen=True, kw_only=True):
+class RunLatency(WindowedRecipe, frozen=True, kw_only=True):
     """The recipe.
 
     Attributes:
-        hours: Windows, in hours: 1, 6 or 24.
         ratio: The 90th percentile of durations over the usual one, at least.
         least_runs: Runs that ended in the window, at least.
         usual_runs: Runs that the past must hold.
@@ -48,7 +43,6 @@ class RunLatency(KeyRecipe, frozen=True, kw_only=True):
     clear_minutes: NotNegative = 60.0
     rejoin_minutes: NotNegative = 240.0
     warm_up_hours: NotNegative = 24.0
-    hours: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 6, 24)
     ratio: Ratio = 2.0
     least_runs: Count = 15
     usual_runs: Count = 60
@@ -59,15 +53,13 @@ class RunLatency(KeyRecipe, frozen=True, kw_only=True):
     def evaluate(self, scene: Scene, firing: bool, memory: Memory) -> Finding | Undecided | None:
         """Judge the windows that end with the scene's minute; see `KeyRecipe`."""
         if firing:
-            runs = _runs(self._window(scene, min(memory["hours"], 6)))
+            runs = _runs(window_of_open(scene, memory["hours"]))
             if sum(runs.values()) < 5:
                 return UNDECIDED
             still = (sketch.quantile(runs, 0.9) or 0.0) >= self.clear * self.ratio * memory["usual"]
             return self._finding(scene, memory["hours"], runs, memory["usual"]) if still else None
-        for hours in self.hours:
-            if (scene.minute + 1) % _EVERY[hours]:
-                continue
-            runs = _runs(self._window(scene, hours))
+        for hours, bucket in self.windows(scene):
+            runs = _runs(bucket)
             if sum(runs.values()) < self.least_runs:
                 continue
             known = _runs(scene.reference(hours, self.taint).total)
@@ -82,10 +74,6 @@ class RunLatency(KeyRecipe, frozen=True, kw_only=True):
             if chance.rise(longer, total, before, sum(known.values()), 1.5) >= self.surprise:
                 return self._finding(scene, hours, runs, usual)
         return None
-
-    @staticmethod
-    def _window(scene: Scene, hours: int) -> Bucket:
-        return scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(hours)
 
     def lacks(self, scene: Scene) -> str:
         """See `KeyRecipe`."""
@@ -105,7 +93,7 @@ class RunLatency(KeyRecipe, frozen=True, kw_only=True):
             threshold=round(self.ratio * usual, 1),
             unit="ms",
             severity="SEV3",
-            why=f"{scene.who}: a tenth of {count:,} runs that ended within {hours} {'hour' if hours == 1 else 'hours'} "
+            why=f"{scene.who}: a tenth of {count:,} runs that ended within {in_words(hours)} "
             f"took longer than {now / 1_000:,.0f} s, {now / usual:.1f} times the usual {usual / 1_000:,.0f} s.",
             began_at=first * MINUTE_MS,
             details={"hours": hours, "runs": count, "p50_ms": round(sketch.quantile(runs, 0.5) or 0.0, 1)},

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Meta
 
 from pipeline.detection import chance
 from pipeline.detection.judgements import Score, bad_of, score_of, shown
@@ -20,7 +19,6 @@ from pipeline.detection.rule import (
     UNDECIDED,
     Count,
     Finding,
-    KeyRecipe,
     Memory,
     NotNegative,
     Positive,
@@ -29,19 +27,16 @@ from pipeline.detection.rule import (
     Undecided,
 )
 from pipeline.detection.scene import Scene
+from pipeline.detection.windowed import WindowedRecipe, in_words, window_of_open
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span
 from schemas.partial import Bucket, Judged
 
-# A longer window is looked at less often; minutes.
-_EVERY = {1: 5, 6: 15, 24: 60}
 
-
-class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
+class ScoreRecipe(WindowedRecipe, frozen=True, kw_only=True):
     """Bounds of a rule over evaluations.
 
     Attributes:
-        hours: Windows, in hours: 1, 6 or 24.
         least_count: Evaluations of a name in a window, at least.
         usual_count: Evaluations that the past must hold to say what is usual.
         least_fall: How far the mean score must have fallen, in standard deviations of single scores.
@@ -59,7 +54,6 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
     rejoin_minutes: NotNegative = 240.0
     longest_hours: Positive = 168.0
     warm_up_hours: NotNegative = 24.0
-    hours: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 6, 24)
     least_count: Count = 15
     usual_count: Count = 50
     least_fall: NotNegative = 0.4
@@ -69,10 +63,6 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
     clear: Share = 0.4
 
-    def __post_init__(self) -> None:
-        if any(hours not in _EVERY for hours in self.hours):
-            raise ValueError("hours must be 1, 6 or 24")
-
     def is_about(self, name: str) -> bool:
         """Whether an evaluation's name is this rule's business."""
         raise NotImplementedError
@@ -81,17 +71,12 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
         """Judge the windows that end with the scene's minute; see `KeyRecipe`."""
         if firing:
             return self._still(scene, memory)
-        for hours in self.hours:
-            if (scene.minute + 1) % _EVERY[hours]:
-                continue
-            for name, judged in self._judged(self._window(scene, hours)):
+        for hours, now in self.windows(scene):
+            for name, judged in self._judged(now):
                 found = self._judge(scene, hours, name, judged)
                 if found is not None:
                     return found
         return None
-
-    def _window(self, scene: Scene, hours: int) -> Bucket:
-        return scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(hours)
 
     def _judged(self, bucket: Bucket) -> Iterator[tuple[str, Judged]]:
         if bucket.quality is not None:
@@ -151,7 +136,7 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
 
     def _still(self, scene: Scene, memory: Memory) -> Finding | Undecided | None:
         hours, name, kind = memory["hours"], memory["name"], memory["kind"]
-        judged = dict(self._judged(self._window(scene, min(hours, 6)))).get(name, Judged())
+        judged = dict(self._judged(window_of_open(scene, hours))).get(name, Judged())
         if kind == "score":
             now = score_of(name, judged)
             count, value = now.number, shown(name, now.mean)
@@ -182,7 +167,7 @@ class ScoreRecipe(KeyRecipe, frozen=True, kw_only=True):
             threshold=None,
             unit="score" if kind == "score" else "share",
             severity=severity if self.tier < 3 else "SEV3",
-            why=f"{scene.who}: {said}, within {hours} {'hour' if hours == 1 else 'hours'}.",
+            why=f"{scene.who}: {said}, within {in_words(hours)}.",
             began_at=first * MINUTE_MS,
             evidence=scene.timeline.samples("evaluation", first, length),
             details={"evaluation": name, "hours": hours, "count": count, "surprise": round(surprise, 1)},

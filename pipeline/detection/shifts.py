@@ -8,9 +8,7 @@ than any of those days had. What is told is the class that has moved most. Pure:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
-
-from msgspec import Meta
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.detection import chance
 from pipeline.detection.chance import Shift
@@ -19,7 +17,6 @@ from pipeline.detection.rule import (
     UNDECIDED,
     Count,
     Finding,
-    KeyRecipe,
     Memory,
     NotNegative,
     Positive,
@@ -28,12 +25,11 @@ from pipeline.detection.rule import (
     Undecided,
 )
 from pipeline.detection.scene import Scene
+from pipeline.detection.windowed import WindowedRecipe, in_words, window_of_open
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
 from schemas.partial import Bucket
 
-# A longer window is looked at less often; minutes.
-_EVERY = {1: 5, 6: 15, 24: 60}
 # What is assumed of how calls cluster where the past cannot say.
 _ASSUMED = 1.5
 
@@ -45,11 +41,10 @@ class Spread(NamedTuple):
     counts: Mapping[str, int] | Mapping[int, int]
 
 
-class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
+class ShiftRecipe(WindowedRecipe, frozen=True, kw_only=True):
     """Bounds of a rule over distributions.
 
     Attributes:
-        hours: Windows, in hours: 1, 6 or 24.
         least_count: Calls in a window, at least.
         usual_count: Calls that the past must hold to say what is usual.
         psi: Population stability index beyond chance, at least.
@@ -67,7 +62,6 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
     longest_hours: Positive = 72.0
     warm_up_hours: NotNegative = 72.0
     usual_days: Count = 2
-    hours: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 6, 24)
     least_count: Count = 60
     usual_count: Count = 200
     psi: NotNegative = 0.2
@@ -75,10 +69,6 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
     least_share: Share = 0.1
     surprise: NotNegative = 5.0
     clear: Share = 0.4
-
-    def __post_init__(self) -> None:
-        if any(hours not in _EVERY for hours in self.hours):
-            raise ValueError("hours must be 1, 6 or 24")
 
     def spreads(self, bucket: Bucket) -> Iterator[Spread]:
         """The distributions of a bucket."""
@@ -93,18 +83,13 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
         """Judge the windows that end with the scene's minute; see `KeyRecipe`."""
         if firing:
             return self._still(scene, memory)
-        for hours in self.hours:
-            if (scene.minute + 1) % _EVERY[hours]:
-                continue
-            for spread in self.spreads(self._window(scene, hours)):
+        for hours, now in self.windows(scene):
+            for spread in self.spreads(now):
                 if sum(spread.counts.values()) >= self.least_count:
                     found = self._judge(scene, hours, spread)
                     if found is not None:
                         return found
         return None
-
-    def _window(self, scene: Scene, hours: int) -> Bucket:
-        return scene.blocks(HOUR_MINUTES) if hours == 1 else scene.hours(hours)
 
     def _judge(self, scene: Scene, hours: int, spread: Spread) -> Finding | None:
         usual = scene.reference(hours, self.taint)
@@ -145,7 +130,7 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
         hours, name = memory["hours"], memory["spread"]
         # What was usual when it opened; its own hours are in no reference.
         usual = scene.reference(hours, self.taint)
-        spread = Spread(name, self._counts(self._window(scene, min(hours, 6)), name))
+        spread = Spread(name, self._counts(window_of_open(scene, hours), name))
         known = self._counts(usual.total, name)
         if sum(spread.counts.values()) < self.least_count // 2 or not known:
             return UNDECIDED
@@ -177,8 +162,7 @@ class ShiftRecipe(KeyRecipe, frozen=True, kw_only=True):
             threshold=self.psi,
             unit="psi",
             severity="SEV3",
-            why=f"{scene.who}: {self.why(spread.name, moved)}, in {count:,} calls within "
-            f"{hours} {'hour' if hours == 1 else 'hours'}.",
+            why=f"{scene.who}: {self.why(spread.name, moved)}, in {count:,} calls within {in_words(hours)}.",
             began_at=first * MINUTE_MS,
             details={
                 "spread": spread.name,

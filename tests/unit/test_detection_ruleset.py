@@ -168,3 +168,9 @@ def test_a_version_that_cannot_be_read_leaves_the_one_before_it_in_force() -> No
     versions = Versions([(0, good), (1, bad)])
     assert versions.unreadable == [2] and versions.latest() == 2
     assert versions.at(9_000_000)[0] == 1
+
+
+@pytest.mark.parametrize("rule", ["refusal.rate", "evaluation.drop", "output.shift", "run.latency"])
+def test_a_window_that_no_rule_has_is_refused_when_the_file_is_read(rule: str) -> None:
+    ((_, path, reason),) = mistakes(f'["{rule}"]\nhours = [3]\n')
+    assert path == f"{rule}.hours" and "1, 6 or 24" in reason

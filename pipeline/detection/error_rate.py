@@ -1,8 +1,9 @@
 """`error.rate`: more than a twentieth of calls fail, for ten minutes, and that is more than usual.
 
-Counted are errors, time-outs and calls that a rate limit refused. Judged for a provider's model, where an outage shows
-first, for a tenant, and for a feature, which a provider or its tenant explains when it is one of many. With few calls a
-longer stretch must show what ten minutes cannot. Pure: see `rule`.
+Counted are errors, time-outs and calls that a rate limit refused; not those refused that came back as late as they
+were told, which are one request that waits: whether it fails is said by its last attempt. Judged for a provider's
+model, where an outage shows first, for a tenant, and for a feature, which a provider or its tenant explains when it
+is one of many. With few calls a longer stretch must show what ten minutes cannot. Pure: see `rule`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import ClassVar
 from pipeline.detection import chance, likeforlike
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive, Ratio, Share, Taint
 from pipeline.detection.scene import Scene
+from pipeline.windows import bucket as buckets
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Severity, Span, SuggestedControl
 
@@ -49,7 +51,7 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
         """Judge the minutes that end with the scene's; see `KeyRecipe`."""
         if firing:
             length = memory["minutes"]
-            calls, failed = scene.calls(length), scene.failed(length)
+            calls, failed, _ = _requests(scene, length)
             if calls and failed >= self.clear * memory["bound"] * calls:
                 return self._finding(scene, length, memory["bound"], memory["usual"])
             return None
@@ -60,6 +62,9 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
             # It must be so all the time: in the newest part, and in the rest.
             late_calls, late = scene.calls(newest), scene.failed(newest)
             if late < self.share * late_calls or not late or failed - late < self.share * (calls - late_calls):
+                continue
+            calls, failed, _ = _requests(scene, length)
+            if failed < max(self.least_failed, self.share * calls):
                 continue
             usual, spread = scene.remember("usual failures", lambda: self._usual(scene))
             if failed < max(self.share, self.ratio * usual) * calls:
@@ -91,7 +96,7 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
         return sum(known.failed for known in hours) / calls, min(4.0, chance.dispersion(past))
 
     def _finding(self, scene: Scene, length: int, bound: float, usual: float) -> Finding:
-        calls, failed = scene.calls(length), scene.failed(length)
+        calls, failed, waited = _requests(scene, length)
         rate, first = failed / calls, scene.minute - length + 1
         by_status = scene.blocks(length).errors
         named = ", ".join(f"{count:,} {status}" for status, count in sorted(by_status.items(), key=lambda x: -x[1])[:3])
@@ -104,10 +109,21 @@ class ErrorRate(KeyRecipe, frozen=True, kw_only=True):
             unit="share",
             severity=severity,
             why=f"{scene.who}: {100 * rate:.0f} % of {calls:,} calls failed within {length} minutes ({named}); "
-            f"{100 * usual:.1f} % is usual.",
+            f"{100 * usual:.1f} % is usual." + (f" {waited:,} more waited for a rate limit." if waited else ""),
             began_at=first * MINUTE_MS,
             evidence=scene.timeline.newest_failed(first, length),
-            details={"minutes": length, "calls": calls, "failed": failed, "by_status": by_status},
+            details={"minutes": length, "calls": calls, "failed": failed, "waited": waited, "by_status": by_status},
             memory={"minutes": max(length, 10), "bound": bound, "usual": usual},
             suggested_control=SuggestedControl("switch", scene.names, "route to another model until it works again"),
         )
+
+
+def _requests(scene: Scene, length: int) -> tuple[int, int, int]:
+    """Calls of the last `length` minutes, those that failed, and those left out of both, which waited and came back."""
+    calls, failed = scene.calls(length), scene.failed(length)
+    if not failed:
+        return calls, failed, 0
+    # The blocks may begin some minutes earlier.
+    held = scene.blocks(length)
+    waited = min(failed, round(held.patient * failed / max(failed, buckets.failed(held.errors))))
+    return calls - waited, failed - waited, waited

@@ -27,15 +27,19 @@ from pipeline.settings import Settings
 
 
 def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 30.0, every_s: float = 0.05) -> Any:
-    """The first true answer of `condition`; fails with `what` at the deadline."""
+    """The first true answer of `condition`; fails with `what` at the deadline.
+
+    What is dear to ask is asked less often, lest the question takes the time of what it waits for.
+    """
     end = time.monotonic() + deadline_s
     while True:
+        asked = time.monotonic()
         answer = condition()
         if answer:
             return answer
-        if time.monotonic() > end:
+        if (now := time.monotonic()) > end:
             raise AssertionError(f"not within {deadline_s} s: {what}")
-        time.sleep(every_s)
+        time.sleep(max(every_s, 2 * (now - asked)))
 
 
 def log_ends(folder: Path, lines: int = 12) -> str:

@@ -157,7 +157,10 @@ def _tools(step: Step, strict: bytes, record: bytes, bounds: Bounds = BOUNDS) ->
     else:
         question = _QUESTIONS[(asked.high ^ a_high).bit_count()] if asked.words and a_words else 0.0
     if not like_answer:
-        # Little came back to a long question that is nearly the same again, or to an identifier that was made up.
+        # Little came back to a long question that is nearly the same again, or to an identifier that was made up. More
+        # identifiers or numbers than were asked with are not little.
+        if _names_others(step):
+            return UNLIKE
         is_long = min(asked.words, a_words) >= 2 * bounds.enough and question >= bounds.answer
         is_tried = step.flags & MADE_UP and (question == 1.0 or not (asked.words or a_words))
         return _HARDLY if (is_long or is_tried) and not step.flags & WRITES else UNLIKE
@@ -172,7 +175,7 @@ def _grade(step: Step, same_item: bool, like_question: bool, same_answer: bool, 
     rich, enough = came.words >= bounds.rich, asked.words + came.words >= bounds.enough
     if asked.words == 0 and asked.numbers and not same_item:
         # Its identifier is the whole question, so it is another one, unless the model makes such identifiers up.
-        made_up = flags & MADE_UP and (rich or not flags & WRITES)
+        made_up = flags & MADE_UP and (rich or not (flags & WRITES or (_names_others(step) and not same_answer)))
         return NEAR if rich and same_answer else WEAK if made_up else NONE
     if flags & ERROR:
         # Nothing was changed and little learned, whatever was asked.
@@ -189,6 +192,11 @@ def _grade(step: Step, same_item: bool, like_question: bool, same_answer: bool, 
     if not enough:
         return WEAK if same_answer or flags & MADE_UP else NONE
     return WEAK if came.numbers > came.words and not same_answer else NEAR
+
+
+def _names_others(step: Step) -> bool:
+    """Whether an answer holds more identifiers or numbers than it was asked with, so that it says something."""
+    return step.answer.numbers > max(1, step.question.numbers)
 
 
 def moved(step: Step, levels: bytes) -> tuple[int, int]:

@@ -12,7 +12,18 @@ from typing import Final
 import msgspec
 
 from pipeline.detection.circles import forget, getting_on, repeat, rounds
-from pipeline.detection.nearness import BOUNDS, EQUAL, HEAD, RECORD, TRENDS, UNLIKE, Likeness, comparing, remember
+from pipeline.detection.nearness import (
+    BOUNDS,
+    EQUAL,
+    HEAD,
+    RECORD,
+    TRENDS,
+    UNLIKE,
+    WEAK,
+    Likeness,
+    comparing,
+    remember,
+)
 from pipeline.detection.news import ENOUGH, listen
 from pipeline.detection.run import EVIDENCE, LONGEST, NEAR_REMEMBERED, REMEMBERED, STEP, Run
 from pipeline.detection.steps import ERROR, HUMAN, TEXT, Step, steps_of
@@ -42,7 +53,8 @@ class Circle(msgspec.Struct, frozen=True, gc=False):
         exact_length: Steps in that circle.
         near: Rounds of nearly the same circle in which no number gets on.
         near_length: Steps in that circle.
-        weak: Whether that circle is near by weak grades, or answers messages that are not the same exactly.
+        weak: Whether that circle, or what is alike where that is more, is near by weak grades, or answers messages that
+            are not the same exactly.
         again: How often the step is among the last REMEMBERED, wherever.
         alike: How many of the newest steps, up to NEAR_REMEMBERED and itself, are near to it; 1 where a number gets on.
         errors: Tool steps in a row that ended in an error.
@@ -154,7 +166,9 @@ def _push(run: Run, step: Step, strict: bytes, fact: Fact, at_ms: int) -> Circle
         is_heard = any(one.heard for one in likes)
         if kind == TEXT:
             weak = not before[-STEP:].startswith(step.question.strict)
-            alike = _talked_alike(likes, BOUNDS.said_to_others if weak else BOUNDS.said)
+            # A label or a number says nothing by being alike.
+            is_short = step.answer.words < BOUNDS.talk
+            alike = 1 if is_short else _talked_alike(likes, BOUNDS.said_to_others if weak else BOUNDS.said)
     listen(run, step, head, on != 0)
     is_old = again > 1 or (near > 1 and not weak) or is_heard
     if not is_old:
@@ -166,6 +180,8 @@ def _push(run: Run, step: Step, strict: bytes, fact: Fact, at_ms: int) -> Circle
     run.records = run.records[-(NEAR_REMEMBERED - 1) * RECORD.size :] + record
     run.levels = run.levels[-(LONGEST - 1) * TRENDS.size :] + step.question.levels + step.answer.levels
     says_little_new = run.checked >= ENOUGH and 2 * run.fresh < run.checked
+    if alike > near and kind != TEXT:
+        weak = any(one.grade == WEAK for one in likes or ())
     if not (is_old or near > 2 or alike > 2 or step.flags & ERROR or says_little_new):
         return None
     return Circle(

@@ -6,12 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from confluent_kafka import Producer
@@ -24,19 +22,10 @@ from pipeline.storage.client import Client
 from pipeline.transport.admin import migrate_topics
 from pipeline.transport.tail import read_all
 from schemas.clean import Clean
+from tests.installation import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 _encode = msgspec.json.Encoder().encode
-
-
-def until(what: str, condition: Callable[[], Any], deadline_s: float = 30.0) -> Any:
-    """The first true answer of `condition`."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if answer := condition():
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 class Sinks:
@@ -124,7 +113,7 @@ class Sinks:
 
     def wait(self, deadline_s: float = 40.0) -> None:
         """Until all is settled."""
-        until("everything is done in the ledger", self.is_settled, deadline_s)
+        wait_for("everything is done in the ledger", self.is_settled, deadline_s)
 
     def counts(self) -> dict[str, int]:
         """Rows by table."""

@@ -9,9 +9,10 @@ from collections import Counter
 
 import pytest
 from audit_samples import awkward, call, gap, one_of_each, tick
-from sink_support import Sinks, until
+from sink_support import Sinks
 
 from infra.embedded.servers import EmbeddedServers
+from tests.installation import wait_for
 
 pytest_plugins = ["storage_support", "transport_support", "sink_fixtures"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -42,21 +43,21 @@ def test_every_kind_of_record_becomes_its_rows_and_is_accounted_for(sinks: Sinks
 def test_repeats_are_skipped_and_a_hole_waits_for_its_repair(sinks: Sinks) -> None:
     sinks.start()
     sinks.send([call(0), call(1), call(5), call(6)])
-    until("what precedes the hole is done", lambda: sinks.ledger().state.next == 2)
+    wait_for("what precedes the hole is done", lambda: sinks.ledger().state.next == 2)
     sinks.send([call(0), call(1), call(2), call(3), call(4), call(5), call(6), call(7)])
-    until("the repair is done", lambda: sinks.ledger().state.next == 8)
+    wait_for("the repair is done", lambda: sinks.ledger().state.next == 8)
     assert sinks.positions() == once(0, range(8))
 
 
 def test_silence_is_not_announced_at_once_but_joined(sinks: Sinks) -> None:
     sinks.start()
-    until("the partition is claimed", lambda: sinks.ledger().state.owner)
+    wait_for("the partition is claimed", lambda: sinks.ledger().state.owner)
     claimed = sinks.ledger().end
     for offset in range(5):
         sinks.send([tick(offset)])
         time.sleep(0.3)
     sinks.send([call(5), gap(6, 8), tick(9)])
-    until("the call is done", lambda: sinks.ledger().state.next >= 6)
+    wait_for("the call is done", lambda: sinks.ledger().state.next >= 6)
     assert sinks.ledger().end <= claimed + 3, "an INTENT and a DONE, no record for a tick"
 
 
@@ -67,7 +68,7 @@ def test_killed_again_and_again_while_ranges_are_open_it_stores_every_record_onc
     for start in range(0, each * rounds, each):
         for partition in range(2):
             sinks.send([call(offset, partition=partition) for offset in range(start, start + each)], partition)
-        open_ = until("a range is open, or all is done", lambda: sinks.ledger().state.open or sinks.is_settled(), 60)
+        open_ = wait_for("a range is open, or all is done", lambda: sinks.ledger().state.open or sinks.is_settled(), 60)
         if open_ is not True:
             os.kill(sinks.processes[f"sink-{kills}"].pid, signal.SIGKILL)
             kills += 1
@@ -83,7 +84,7 @@ def test_killed_again_and_again_while_ranges_are_open_it_stores_every_record_onc
 def test_a_process_that_was_stopped_until_another_took_over_doubles_nothing_when_it_wakes(sinks: Sinks) -> None:
     zombie = sinks.start("zombie")
     sinks.send([call(offset) for offset in range(500)])
-    until("it works", lambda: sinks.ledger().state.next > 0)
+    wait_for("it works", lambda: sinks.ledger().state.next > 0)
     os.kill(zombie.pid, signal.SIGSTOP)
     sinks.send([call(offset) for offset in range(500, 1500)])
     sinks.start("heir")
@@ -100,7 +101,7 @@ def test_an_outage_of_clickhouse_costs_nothing_but_delay(sinks: Sinks, clickhous
     sinks.wait()
     clickhouse_server.kill("clickhouse")
     sinks.send([call(offset) for offset in range(300, 3_000)])
-    until("it notices", lambda: "a range is repeated" in sinks.output(), 30)
+    wait_for("it notices", lambda: "a range is repeated" in sinks.output(), 30)
     clickhouse_server.restart("clickhouse")
     sinks.wait(60)
     assert sink.poll() is None, "it retries in place"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from audit_samples import call
-from sink_support import Sinks, until
+from sink_support import Sinks
 
 from agents.sink import Sink
 from pipeline.audit.batch import BatchPart
@@ -24,6 +24,7 @@ from pipeline.transport.controls import ControlsReader
 from pipeline.transport.producer import RangeProducer
 from pipeline.transport.ranges import KafkaRecord, Range
 from schemas.clean import Clean
+from tests.installation import wait_for
 
 pytest_plugins = ["storage_support", "transport_support", "sink_fixtures"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -124,7 +125,7 @@ def test_an_heir_finds_what_a_zombie_had_inserted_and_inserts_the_rest(sinks: Si
         await _opened(zombie, sinks.settings, "zombie", producer)
         dozing = asyncio.create_task(zombie.work(range_of(records)))
         await asyncio.to_thread(zombie.asleep.wait, 20)
-        await asyncio.to_thread(until, "one table has them", lambda: sinks.counts()["calls"] == 30)
+        await asyncio.to_thread(wait_for, "one table has them", lambda: sinks.counts()["calls"] == 30)
         await _opened(heir, sinks.settings, "heir", producer)
         await heir.work(range_of(records))
         await heir.idle(0, 0.0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 from audit_samples import call, one_of_each, stored
 
@@ -15,6 +12,7 @@ from pipeline.storage import native, reading
 from pipeline.storage.append import Block, BusyError, LateError, RowsRefusedError, insert
 from pipeline.storage.client import ClickHouseError, Client, connect
 from schemas.clean import Clean
+from tests.installation import wait_for
 
 pytest_plugins = ["storage_support"]
 pytestmark = pytest.mark.system
@@ -93,7 +91,7 @@ def test_an_insert_whose_body_stalls_past_the_deadline_is_refused(
     block = block_of("calls", [call(0)], "stalled")
     stalled = stalled_insert(storage_settings, clickhouse, block, deadline_ms=soon(clickhouse, 0.5))
     stalled.send_half()
-    until(lambda: clickhouse.now_ms() > stalled.deadline_ms)
+    wait_for("the deadline is over", lambda: clickhouse.now_ms() > stalled.deadline_ms, 10)
     assert stalled.finish() == 469
     assert parts(clickhouse, "calls") == []
 
@@ -105,7 +103,8 @@ def test_the_same_insert_twice_at_once_is_refused_while_the_first_runs(
     block = block_of("call_content", [call(offset, text="x" * 1000) for offset in range(1000)], "twice-at-once")
     stalled = stalled_insert(storage_settings, clickhouse, block, deadline_ms=soon(clickhouse, 20))
     stalled.send_half()
-    until(lambda: clickhouse.rows("SELECT count() FROM system.processes WHERE query_id = 'twice-at-once'") == [(1,)])
+    running = "SELECT count() FROM system.processes WHERE query_id = 'twice-at-once'"
+    wait_for("the first insert to run", lambda: clickhouse.rows(running) == [(1,)], 10)
     with pytest.raises(BusyError):
         insert(clickhouse, block, deadline_ms=soon(clickhouse))
     assert stalled.finish() is None
@@ -157,10 +156,3 @@ def test_an_unreachable_server_is_a_retryable_error(storage_settings: Settings) 
     nowhere = storage_settings.model_copy(update={"clickhouse_port": 1})
     with pytest.raises(ClickHouseError, match="could not be reached"):
         connect(nowhere, purpose="test")
-
-
-def until(true: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        threading.Event().wait(0.02)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Producer
-from transport_pipeline import Pipeline, until
+from transport_pipeline import Pipeline
 
 from pipeline.errors import DeliveryError, RetryableError
 from pipeline.settings import Settings
@@ -21,6 +21,7 @@ from pipeline.transport.producer import Outgoing, RangeProducer
 from pipeline.transport.snapshots import Snapshot, restore, write
 from pipeline.transport.tail import end_offset, last_records, read_all, start_offset
 from schemas.control import Control
+from tests.installation import wait_for
 
 pytest_plugins = ["transport_support"]
 pytestmark = [pytest.mark.system, pytest.mark.anyio]
@@ -100,7 +101,7 @@ async def test_a_broken_producer_is_replaced_and_the_next_delivery_succeeds(
 async def test_the_tail_is_found_behind_transaction_markers(kafka: Pipeline) -> None:
     for _ in range(3):
         kafka.fill(1, topic="facts", **{"transactional.id": kafka.settings.prefix})
-    until("markers", lambda: end_offset(kafka.settings, "facts", 2) == 6)
+    wait_for("markers", lambda: end_offset(kafka.settings, "facts", 2) == 6)
     assert [record.offset for record in last_records(kafka.settings, "facts", 2, 1)] == [4]
     assert [record.offset for record in last_records(kafka.settings, "facts", 2, 3)] == [0, 2, 4]
     assert [record.offset for record in last_records(kafka.settings, "facts", 2, 9)] == [0, 2, 4]

@@ -7,11 +7,12 @@ import signal
 
 import pytest
 from confluent_kafka import TopicPartition
-from transport_pipeline import Pipeline, until
+from transport_pipeline import Pipeline
 
 from pipeline.errors import UnknownEpochError
 from pipeline.transport.admin import migrate_topics
 from pipeline.transport.tail import end_offset, read_all
+from tests.installation import wait_for
 
 pytest_plugins = ["transport_support"]
 pytestmark = pytest.mark.system
@@ -30,8 +31,8 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_committed_ahead_of_the_wor
     kafka.fill(2_400)
     for name in ("a", "b"):
         kafka.start(name, own_place=True, work_s=0.2)
-    until("both work", lambda: {entry["worker"] for entry in kafka.told(what="begin")} == {"a", "b"})
-    until("some is done", lambda: len(kafka.told(what="begin")) > 12)
+    wait_for("both work", lambda: {entry["worker"] for entry in kafka.told(what="begin")} == {"a", "b"})
+    wait_for("some is done", lambda: len(kafka.told(what="begin")) > 12)
     os.kill(kafka.workers["a"].pid, signal.SIGKILL)
     assert sum(len(kafka.done(partition)) for partition in EVERYWHERE) < 9_600, "the kill came too late to count"
 
@@ -39,7 +40,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_committed_ahead_of_the_wor
         assert_commits_are_covered(kafka)
         return all(len(kafka.done(partition)) == 2_400 for partition in EVERYWHERE)
 
-    until("the survivor has done all", finished, 60)
+    wait_for("the survivor has done all", finished, 60)
     for partition in EVERYWHERE:
         ranges = [(entry["first"], entry["next"]) for entry in kafka.told(did=partition)]
         assert len(ranges) == len(set(ranges)), "own places: what was written down is not done again"
@@ -48,7 +49,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_committed_ahead_of_the_wor
 def test_a_stop_finishes_the_range_at_work_commits_it_and_ends_with_0(kafka: Pipeline) -> None:
     kafka.fill(2_000)
     worker = kafka.start("a", work_s=0.3)
-    until("it works", lambda: len(kafka.told(what="begin")) >= 8)
+    wait_for("it works", lambda: len(kafka.told(what="begin")) >= 8)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
     assert len(kafka.told(what="close")) == 1
@@ -62,7 +63,7 @@ def test_the_place_a_stage_names_wins_over_the_committed_offset(kafka: Pipeline)
     kafka.fill(1_000)
     kafka.commit({0: 700, 1: 700})
     kafka.start("a", start={"0": 120, "2": 30})
-    until("all has begun", lambda: all(kafka.told(did=p) for p in EVERYWHERE))
+    wait_for("all has begun", lambda: all(kafka.told(did=p) for p in EVERYWHERE))
     first = {p: min(entry["first"] for entry in kafka.told(did=p)) for p in EVERYWHERE}
     assert first == {0: 120, 1: 700, 2: 30, 3: 0}
 
@@ -70,9 +71,9 @@ def test_the_place_a_stage_names_wins_over_the_committed_offset(kafka: Pipeline)
 def test_a_stuck_range_stops_only_its_partition(kafka: Pipeline) -> None:
     kafka.fill(1_000)
     kafka.start("a", stuck=[1])
-    until("the others are done", lambda: all(len(kafka.done(p)) == 1_000 for p in (0, 2, 3)))
+    wait_for("the others are done", lambda: all(len(kafka.done(p)) == 1_000 for p in (0, 2, 3)))
     assert kafka.done(1) == set()
-    until("the others are committed", lambda: {p: o for p, o in kafka.committed().items() if p != 1} == {
+    wait_for("the others are committed", lambda: {p: o for p, o in kafka.committed().items() if p != 1} == {
         0: 1_000, 2: 1_000, 3: 1_000,
     })  # fmt: skip
     assert kafka.committed().get(1, -1) <= 0
@@ -81,30 +82,30 @@ def test_a_stuck_range_stops_only_its_partition(kafka: Pipeline) -> None:
 def test_ranges_of_revoked_partitions_acknowledge_nothing_and_are_done_by_the_new_owner(kafka: Pipeline) -> None:
     kafka.fill(500)
     kafka.start("a", stuck=[0, 1, 2, 3])
-    until("a holds them all", lambda: len(kafka.told(what="begin", worker="a")) == 4)
+    wait_for("a holds them all", lambda: len(kafka.told(what="begin", worker="a")) == 4)
     kafka.start("b")
-    until("a was told", lambda: len(kafka.told(what="revoked", worker="a")) == 4)
-    taken = until("b has two", lambda: len(kafka.told(what="assigned", worker="b")) == 2 and [
+    wait_for("a was told", lambda: len(kafka.told(what="revoked", worker="a")) == 4)
+    taken = wait_for("b has two", lambda: len(kafka.told(what="assigned", worker="b")) == 2 and [
         entry["partition"] for entry in kafka.told(what="assigned", worker="b")
     ])  # fmt: skip
-    until("b has done its own", lambda: all(len(kafka.done(p)) == 500 for p in taken))
+    wait_for("b has done its own", lambda: all(len(kafka.done(p)) == 500 for p in taken))
     assert [entry for p in EVERYWHERE for entry in kafka.told(did=p, worker="a")] == []
     assert all(min(entry["first"] for entry in kafka.told(did=p)) == 0 for p in taken)
-    until("b commits", lambda: all(kafka.committed().get(p) == 500 for p in taken))
+    wait_for("b commits", lambda: all(kafka.committed().get(p) == 500 for p in taken))
     assert all(kafka.committed().get(p, -1) <= 0 for p in set(EVERYWHERE) - set(taken))
 
 
 def test_a_failed_delivery_sends_the_whole_range_again(kafka: Pipeline) -> None:
     kafka.fill(400)
     kafka.start("a", copy_to="facts", message_timeout_s=1, max_records=50, work_s=0.1)
-    until("it copies", lambda: len([entry for p in EVERYWHERE for entry in kafka.told(did=p)]) >= 4)
+    wait_for("it copies", lambda: len([entry for p in EVERYWHERE for entry in kafka.told(did=p)]) >= 4)
     broker = kafka.servers.pids()["kafka"]
     os.kill(broker, signal.SIGSTOP)
     try:
-        failed = until("a delivery fails", lambda: kafka.told(what="failed", error="DeliveryError"))
+        failed = wait_for("a delivery fails", lambda: kafka.told(what="failed", error="DeliveryError"))
     finally:
         os.kill(broker, signal.SIGCONT)
-    until("all is copied", lambda: all(len(kafka.done(p)) == 400 for p in EVERYWHERE))
+    wait_for("all is copied", lambda: all(len(kafka.done(p)) == 400 for p in EVERYWHERE))
     for entry in failed:
         assert len(kafka.told(what="begin", partition=entry["partition"], first=entry["first"])) >= 2
     for partition in EVERYWHERE:
@@ -119,26 +120,26 @@ def test_a_topic_that_was_recreated_stops_the_workers_until_it_is_registered(kaf
     assert migrate_topics(kafka.settings) == []
     name = kafka.settings.topic("facts")
     kafka.admin.delete_topics([name])[name].result()
-    until("it is gone", lambda: name not in kafka.admin.list_topics(timeout=5).topics)
+    wait_for("it is gone", lambda: name not in kafka.admin.list_topics(timeout=5).topics)
     assert kafka.start("a").wait(20) == UnknownEpochError.exit_code
     assert "tokentrail migrate" in kafka.output("a")
     assert migrate_topics(kafka.settings) == [f"Topic {name} is created.", f"Topic {name} is in epoch 2."]
     kafka.fill(10)
     kafka.start("b")
-    until("it works", lambda: kafka.told(what="begin", worker="b"))
+    wait_for("it works", lambda: kafka.told(what="begin", worker="b"))
 
 
 def test_missing_offsets_are_seen_in_front_and_inside(kafka: Pipeline) -> None:
     kafka.fill(300)
     kafka.fill(300, **{"transactional.id": kafka.settings.prefix})
     # A marker takes an offset of its own, a moment after the commit.
-    until("markers", lambda: all(end_offset(kafka.settings, "calls.raw", p) == 601 for p in EVERYWHERE))
+    wait_for("markers", lambda: all(end_offset(kafka.settings, "calls.raw", p) == 601 for p in EVERYWHERE))
     kafka.fill(300)
     name = kafka.settings.topic("calls.raw")
     for future in kafka.admin.delete_records([TopicPartition(name, p, 100) for p in EVERYWHERE]).values():
         future.result()
     kafka.start("a", own_place=True, max_records=250)
-    until("all is done", lambda: all(max(kafka.done(p), default=0) == 900 for p in EVERYWHERE))
+    wait_for("all is done", lambda: all(max(kafka.done(p), default=0) == 900 for p in EVERYWHERE))
     assert {entry["log_start"] for entry in kafka.told(what="assigned")} == {100}
     for partition in EVERYWHERE:
         ranges = kafka.told(did=partition)

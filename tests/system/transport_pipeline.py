@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,6 @@ from pipeline.settings import Settings
 from pipeline.transport.admin import migrate_topics
 
 WORKER = Path(__file__).with_name("transport_worker.py")
-
-
-def until(what: str, condition: Callable[[], Any], deadline_s: float = 30.0) -> Any:
-    """The first true answer of `condition`."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if answer := condition():
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
 class Pipeline:

@@ -132,6 +132,32 @@ def test_a_list_that_was_named_is_worked_through_however_alike_the_answers_are()
         assert not agent.tool("get_order", {"order": name}, text)
 
 
+def test_items_that_the_model_makes_up_and_finds_others_by_are_work(agent: Agent) -> None:
+    dice = Random(7)
+    for _ in range(25):
+        rows = [{"ref": f"B-{dice.randrange(10_000, 99_999)}", "place": dice.choice(TOPICS[:3])} for _ in range(3)]
+        assert not agent.tool("find_load", {"ref": f"A-{dice.randrange(10_000, 99_999)}"}, {"items": rows})
+
+
+def test_items_that_the_model_makes_up_and_that_are_not_there_are_a_loop() -> None:
+    agent, dice = Agent(), Random(7)
+
+    def step() -> bool:
+        name = f"A-{dice.randrange(10_000, 99_999)}"
+        return agent.tool("find_load", {"ref": name}, f"{name} not found")
+
+    found = opened_at(step for _ in range(20))
+    assert found is not None and found <= 10
+
+
+def test_a_batch_in_which_items_come_twice_and_labels_are_short_is_work() -> None:
+    agent, dice = Agent(history=False), Random(5)
+    for _ in range(40):
+        item = f"Label this item: the {dice.choice(TOPICS[:2])} is closed"
+        answer = [{"role": "assistant", "content": dice.choice(("praise", "billing", "other"))}]
+        assert not agent.call(input=[{"role": "user", "content": item}], output=answer)
+
+
 def test_one_item_of_that_list_looked_at_again_and_again_is_a_loop() -> None:
     agent = Agent()
     agent.tool("list_orders", {"customer": "Jane"}, {"orders": ["ORD17001", "ORD17002"]})

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from pipeline.detection.messages import is_stand_in
+from pipeline.detection.words import MOST_CHARS as WORDS_CHARS
 from pipeline.detection.words import MOST_WORDS, read, sketch
 from schemas.event import ToolCall
 from schemas.fact import Shape
@@ -54,8 +55,11 @@ class Looked(NamedTuple):
 def look(value: Any, key: bytes) -> Looked:
     """The shape of a JSON value or text under the secret of a tenant."""
     texts, numbers, hashes = _values(value)
-    words = read("\n".join(texts))
-    levels = _levels(numbers, texts, key)
+    text = "\n".join(texts)
+    words = read(text)
+    # What holds a digit is volatile; of a long text not all was read.
+    has_numbers = numbers or words.volatile or len(text) > WORDS_CHARS
+    levels = _levels(numbers, texts, key) if has_numbers else ()
     bits = sketch(words.content, key)
     shape = Shape(
         bits >> LOW_BITS,

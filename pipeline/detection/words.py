@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -22,6 +23,9 @@ STEM: Final = 6
 SAMPLE: Final = 20
 # Of longer texts the beginning and the end are looked at.
 MOST_CHARS: Final = 3_072
+
+# Of longer tokens nothing is remembered.
+REMEMBERED_CHARS: Final = 40
 
 _DELIMITERS: Final = {ord(one): " " for one in "\"'`,;:(){}[]<>=|\x1f"}
 _VOLATILE: Final = re.compile(r"[\d/\\@]")
@@ -48,17 +52,12 @@ _FUNCTION_WORDS: Final = frozenset(
     "jan feb mar apr jun jul aug sep oct nov dec mon tue wed thu fri sat sun gmt utc "
     "http https www com null none true false".split()
 )
-# Words known over all tenants: about 13 MB.
-_HELD: Final = 32_768
 _BYTES: Final = bytes(1 if byte == 49 else 0 for byte in range(256))
 _DIGITS: Final = bytes(49 if byte & 0x80 else 48 for byte in range(256))
 _ONES: Final = int.from_bytes(b"\x01" * BITS, "big")
 
 # The largest prime below 65,536.
 _PRIME: Final = 65_521
-
-_known: dict[bytes, dict[str, int]] = {}
-_count = 0
 
 
 class Words(NamedTuple):
@@ -79,23 +78,11 @@ def read(text: str) -> Words:
     """Take a text apart; of a long one only MOST_CHARS."""
     if len(text) > MOST_CHARS:
         text = f"{text[: 2 * MOST_CHARS // 3]} {len(text)} {text[-MOST_CHARS // 3 :]}"
-    loose: list[str] = []
-    volatile: list[str] = []
-    content: dict[str, None] = {}
-    for token in dict.fromkeys(text.translate(_DELIMITERS).split()):
-        word = token.lower()
-        if token.isalpha():
-            loose.append(word)
-            # `DEN` is a place, `den` is a word of German.
-            if len(word) > 2 and (word not in _FUNCTION_WORDS or token.isupper()):
-                content[word[:STEM]] = None
-        elif _VOLATILE.search(token):
-            volatile.append(word)
-        else:
-            loose.append(word)
-            for part in _LETTERS.findall(word):
-                if part not in _FUNCTION_WORDS:
-                    content[part[:STEM]] = None
+    tokens = dict.fromkeys(text.translate(_DELIMITERS).split())
+    apart = [_apart(one) if len(one) <= REMEMBERED_CHARS else _apart.__wrapped__(one) for one in tokens]
+    loose = [word for word, stems in apart if stems is not None]
+    volatile = [word for word, stems in apart if stems is None] if len(loose) < len(apart) else []
+    content = dict.fromkeys([stem for _, stems in apart if stems for stem in stems])
     if volatile:
         loose.append("0")
     words = list(content)
@@ -105,6 +92,22 @@ def read(text: str) -> Words:
         half = MOST_WORDS // 2
         words = [*words[:half], *words[-half:]]
     return Words(" ".join(loose), words, volatile)
+
+
+@lru_cache(maxsize=32_768)
+def _apart(token: str) -> tuple[str, tuple[str, ...] | None]:
+    """A token in lower case and the stems of its words of content; None for those of what is volatile.
+
+    Tokens known over all tenants: about 8 MB.
+    """
+    word = token.lower()
+    if token.isalpha():
+        # `DEN` is a place, `den` is a word of German.
+        is_content = len(word) > 2 and (word not in _FUNCTION_WORDS or token.isupper())
+        return word, (word[:STEM],) if is_content else ()
+    if _VOLATILE.search(token):
+        return word, None
+    return word, tuple(part[:STEM] for part in _LETTERS.findall(word) if part not in _FUNCTION_WORDS)
 
 
 def _with_pairs(content: list[str], text: str) -> list[str]:
@@ -123,15 +126,10 @@ def sketch(words: list[str], key: bytes) -> int:
     """
     if not words:
         return 0
-    vectors = _known.setdefault(key, {})
-    total, count = 0, len(words)
-    for word in words:
-        vector = vectors.get(word)
-        total += _vector(word, key) if vector is None else vector
+    total, count = sum([_hashed(word, key)[0] for word in words]), len(words)
     if count % 2 == 0:
         # So that there are no ties.
-        vector = vectors.get("")
-        total += _vector("", key) if vector is None else vector
+        total += _hashed("", key)[0]
         count += 1
     # Each byte counts the words that have the bit; with this its highest bit says whether they are most.
     total += _ONES * (127 - count // 2)
@@ -144,12 +142,7 @@ def sample(words: list[str], key: bytes) -> tuple[int, ...]:
     The smallest of several texts' samples are the sample of all their words, so that it can be seen without the words
     whether a text brings new ones (Broder, "On the resemblance and containment of documents", 1997).
     """
-    vectors = _known.setdefault(key, {})
-    found = set()
-    for word in words:
-        vector = vectors.get(word)
-        found.add((_vector(word, key) if vector is None else vector) % _PRIME)
-    return tuple(sorted(found)[:SAMPLE])
+    return tuple(sorted({_hashed(word, key)[1] for word in words})[:SAMPLE])
 
 
 def cosine(different: int, bits: int = BITS) -> float:
@@ -157,15 +150,13 @@ def cosine(different: int, bits: int = BITS) -> float:
     return math.cos(math.pi * different / bits)
 
 
-def _vector(word: str, key: bytes) -> int:
-    """The bits of a word, each in a byte of its own, so that words can be counted by adding them up."""
-    global _count
+@lru_cache(maxsize=32_768)
+def _hashed(word: str, key: bytes) -> tuple[int, int]:
+    """The keyed bits of a word, each in a byte of its own, so that words can be counted by adding them up; and 16 bits.
+
+    Words known over all tenants: about 13 MB.
+    """
     digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=BITS // 8, key=key[:64]).digest()
     bits = format(int.from_bytes(digest, "big"), f"0{BITS}b").encode()
     vector = int.from_bytes(bits.translate(_BYTES), "big")
-    if _count >= _HELD:
-        _known.clear()
-        _count = 0
-    _known.setdefault(key, {})[word] = vector
-    _count += 1
-    return vector
+    return vector, vector % _PRIME

@@ -92,9 +92,7 @@ class FactMaker:
             retry_after_s=error.retry_after_s if error else None,
             schema_valid=event.schema_valid,
             guardrails_triggered=sum(g.triggered for g in event.guardrails) if event.guardrails else None,
-            guardrails=tuple(
-                sorted({who.readable(tenant, "guardrail", g.name) or "" for g in event.guardrails or () if g.triggered})
-            ),
+            guardrails=self._triggered(tenant, event) if event.guardrails else (),
             refusal=True if event.status == "refused" or event.finish_reason == "refusal" else shape.refusal,
             error_words=shape.error_words,
             cost_nano_usd=price.cost_nano_usd,
@@ -119,6 +117,12 @@ class FactMaker:
         """Kafka key of the records made of an event: a keyed hash of tenant and run (else session, else id)."""
         unit = event.run or event.session or event.id or ""
         return self.identifiers.keys.hash("route", fact.tenant, "run", unit)[:16].encode()
+
+    def _triggered(self, tenant: str, event: Event) -> tuple[str, ...]:
+        names = (
+            self.identifiers.readable(tenant, "guardrail", one.name) for one in event.guardrails or () if one.triggered
+        )
+        return tuple(sorted({name or "" for name in names}))
 
     def _error_type(self, tenant: str, value: str | None) -> str | None:
         if not value or value in ERROR_TYPES:

@@ -41,7 +41,10 @@ class Identifiers:
         """The value itself where it may be read, else its keyed hash; None and empty stay None."""
         if not value:
             return None
-        return value if self._may_be_read(value) else self.readable_hash(tenant, field, value)
+        verdict = self._verdicts.get(value)
+        if verdict is None:
+            verdict = self._judge(value)
+        return value if verdict else self.readable_hash(tenant, field, value)
 
     def readable_hash(self, tenant: str, field: str, value: str) -> str:
         """What stands where a value may not be read."""
@@ -66,15 +69,12 @@ class Identifiers:
             return value.lower()
         return _uuid8(bytes.fromhex(self.keys.hash("identifier", tenant, "id", value, self.version)))
 
-    def _may_be_read(self, value: str) -> bool:
+    def _judge(self, value: str) -> bool:
         if len(value) > LONGEST:
             return False  # and it is not remembered
-        verdict = self._verdicts.get(value)
-        if verdict is None:
-            verdict = SAFE.fullmatch(value) is not None and self._is_clean(value)
-            self._verdicts[value] = verdict
-            if len(self._verdicts) > HELD:
-                self._verdicts.popitem(last=False)
+        verdict = self._verdicts[value] = SAFE.fullmatch(value) is not None and self._is_clean(value)
+        if len(self._verdicts) > HELD:
+            self._verdicts.popitem(last=False)
         return verdict
 
 

@@ -94,22 +94,30 @@ _ENGLISH: Final = frozenset(
     word for word in _SMALL_WORDS["en"].split() if _LANGUAGES_OF[word] == ("en",) and len(word) > 1
 )
 _SURELY: Final = 0.25
-_LATIN_WORD: Final = re.compile(r"[^\W\d_]+")
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_NO_LETTERS: Final = {code: " " for code in range(128) if not chr(code).isalpha()}
+
+
+def words_of(text: str) -> list[str]:
+    """The runs of letters in a text, in lower case and in order."""
+    low = text.lower()
+    # The same for ASCII, at a quarter of the cost.
+    return low.translate(_NO_LETTERS).split() if low.isascii() else _WORD.findall(low)
 
 
 def language_of(text: str) -> str | None:
     """ISO 639-1 code of a text's language; None where it is too short, or nothing speaks for any."""
     text = text[:LOOKED_AT]
-    if _OTHER_SCRIPT.search(text) is not None:
+    if not text.isascii() and _OTHER_SCRIPT.search(text) is not None:
         letters = sum(map(str.isalpha, text))
         foreign = len(_OTHER_SCRIPT.findall(text))
         if foreign >= max(4, _SHARE * letters):
             # One letter of its own decides where scripts are shared.
             return next((language for language, script in _SCRIPTS if script.search(text)), None)
-    words = _LATIN_WORD.findall(text.lower())
+    words = words_of(text)
     if len(words) < LEAST_WORDS or sum(map(len, words)) < LEAST_LETTERS:
         return None
-    if sum(word in _ENGLISH for word in words) >= _SURELY * len(words):
+    if sum(map(_ENGLISH.__contains__, words)) >= _SURELY * len(words):
         return "en"
     votes: dict[str, int] = {}
     spoken = 0

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from pipeline.detection.messages import messages_of, said
-from pipeline.intake.languages import language_of
+from pipeline.intake.languages import language_of, words_of
 from pipeline.intake.texts import strings
 from schemas.event import Event
 
@@ -24,6 +25,8 @@ INPUT_CHARS: Final = 800
 ERROR_CHARS: Final = 1_000
 ERROR_WORDS: Final = 24
 TOPICS: Final = 64
+# Of longer words nothing is remembered.
+REMEMBERED_CHARS: Final = 40
 TOPICS_A_CALL: Final = 4
 # Characters of a token, where a producer tells tokens and no text.
 CHARS_A_TOKEN: Final = 4
@@ -92,7 +95,7 @@ def _question(value: Any) -> str:
 
 # -- topics
 
-_WORD: Final = re.compile(r"[^\W\d_]{4,}")
+_LEAST_LETTERS: Final = 4
 # Frequent words of questions that say nothing of their topic; in other languages they only blur it.
 _COMMON: Final = frozenset(
     "this that with from have what when your about would could should there their which where into they them then "
@@ -107,13 +110,16 @@ def topics_of(text: str, key: bytes) -> tuple[int, ...]:
     The words with the smallest keyed hashes are a sample of the vocabulary that is the same for all questions of a
     tenant (bottom-k sketch), so equal topics give equal distributions over the buckets.
     """
-    words = {word for word in _WORD.findall(text.lower()) if word not in _COMMON}
-    if len(words) > TOPICS_A_CALL:
-        seed = int.from_bytes(key[:4], "little")
-        chosen = sorted(words, key=lambda word: (zlib.crc32(word.encode("utf-8", "surrogatepass"), seed), word))
-        words = set(chosen[:TOPICS_A_CALL])
-    buckets = {_digest(b"topic", word, key, 2) % TOPICS for word in words}
-    return tuple(sorted(buckets))
+    words = {word for word in words_of(text) if len(word) >= _LEAST_LETTERS} - _COMMON
+    ranked = sorted([(_topic if len(word) <= REMEMBERED_CHARS else _topic.__wrapped__)(word, key) for word in words])
+    return tuple(sorted({bucket for _, _, bucket in ranked[:TOPICS_A_CALL]}))
+
+
+@lru_cache(maxsize=32_768)
+def _topic(word: str, key: bytes) -> tuple[int, str, int]:
+    """Keyed place of a word among others, the word, and its bucket. Words known over all tenants: about 6 MB."""
+    place = zlib.crc32(word.encode("utf-8", "surrogatepass"), int.from_bytes(key[:4], "little"))
+    return place, word, _digest(b"topic", word, key, 2) % TOPICS
 
 
 # -- refusals
@@ -134,13 +140,17 @@ _REFUSAL: Final = re.compile(
     r"|\b(?:no puedo|não posso|non posso) (?:ayudar|ajudar|aiutar|proporcionar|fornecer|fornire)",
     re.IGNORECASE,
 )
-_MAYBE: Final = re.compile(r"can['’]?t|cannot|can not|able|won['’]?t|will not|declin|sorry|guideline|polic|principle|"
-                           r"as an ai|nicht|ne peux|ne suis|no puedo|não posso|non posso", re.IGNORECASE)  # fmt: skip
+# What each of them holds: to look for these costs a fortieth of one search by the pattern.
+_MAYBE: Final = (
+    "can't", "can’t", "cant", "cannot", "can not", "able", "won't", "won’t", "wont", "will not", "declin", "sorry",
+    "guideline", "polic", "principle", "as an ai", "nicht", "ne peux", "ne suis", "no puedo", "não posso", "non posso",
+)  # fmt: skip
 
 
 def is_refusal(answer: str) -> bool:
     """Whether the beginning of an answer declines to answer."""
-    return _MAYBE.search(answer) is not None and _REFUSAL.search(answer) is not None
+    low = answer.lower()
+    return any(words in low for words in _MAYBE) and _REFUSAL.search(answer) is not None
 
 
 # -- errors

@@ -13,7 +13,7 @@ from collections import Counter
 import msgspec
 
 from agents.one_to_one import SOURCE, Fuse, event_or_stub, gap_fact, resume, walk
-from pipeline import metrics
+from pipeline import memory, metrics
 from pipeline.detection.fingerprint import loop_marks
 from pipeline.errors import RetryableError
 from pipeline.intake.facts import FactMaker, Where
@@ -57,6 +57,7 @@ class Measure:
         self._fuse = Fuse(self.name)
         self._facts = FactMaker(Identifiers(context.keys, is_clean_identifier), PriceBook())
         self._ticked: dict[int, float] = {}
+        memory.of_ranges()
 
     async def assigned(self, partition: int) -> int | None:
         """Resume where the range began that the last fact was made in."""

@@ -5,7 +5,6 @@ Fails closed: a text in doubt is replaced, and when redaction itself is not to b
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,12 +78,7 @@ class Redact:
         self._facts = facts
         self._policies = Policies(())
         self._policies_at = -1
-        # A range is thousands of small objects that all go at its end: the collector finds nothing among them, and to
-        # look for it cost a quarter of this stage's time. What is loaded by now stays.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(200_000, 20, 100)
-        memory.keep_freed()
+        memory.of_ranges()
 
     async def assigned(self, partition: int) -> int | None:
         """Resume where the range began that the last clean record was made in."""

@@ -7,7 +7,6 @@ ClickHouse. Must not decide by committed offsets: where to read on is what the l
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections import Counter
@@ -87,10 +86,7 @@ class Sink:
         self._context = context
         self._assignments: dict[int, _Assignment] = {}
         self._erasures = Following(context.controls, context.keys)
-        # What is loaded by now stays: the collector need not walk it again for every range.
-        gc.collect()
-        gc.freeze()
-        memory.keep_freed()
+        memory.of_ranges()
         while True:
             try:
                 self._client: Client = await context.to_thread(

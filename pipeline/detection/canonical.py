@@ -24,6 +24,8 @@ MAX_DEPTH: Final = 16
 
 # Where something volatile may stand: looked for first, because the exact pattern costs ten times as much.
 _CANDIDATE: Final = re.compile(r"[0-9a-fA-FxTZ:.+-]{7,}+")
+# Nothing volatile is without one (but for one in 10**13 UUIDs).
+_DIGIT: Final = re.compile(r"\d")
 _IDENTIFIER: Final = (
     r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
     r"|0x[0-9A-Fa-f]{4,}"
@@ -100,7 +102,7 @@ def _without_volatile(text: str, was_told: WasTold, is_name: bool) -> str:
             return match[0]
         return "#"
 
-    return _CANDIDATE.sub(replace, text)
+    return _CANDIDATE.sub(replace, text) if _DIGIT.search(text) is not None else text
 
 
 def _settled(value: Any, volatile: frozenset[str], was_told: WasTold, is_name: bool, depth: int) -> Any:

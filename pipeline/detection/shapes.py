@@ -28,7 +28,8 @@ MODULUS: Final = 65_536
 # Keys of objects in a text that is no JSON as a whole.
 _KEY: Final = re.compile(r"([\"'])[\w .-]{1,64}\1\s{0,4}:")
 # What has seven digits and more is an identifier or a moment, no counter.
-_NUMBER: Final = re.compile(r"(?<![\d.])\d{1,6}(?:\.\d{1,6})?(?![\d.]*\d)")
+_DIGITS: Final = re.compile(r"[\d.]+")
+_NUMBER: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)\.*")
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _WRITING: Final = frozenset(
     "add append apply approve archive assign book buy cancel charge close commit create delete deploy drop edit "
@@ -132,7 +133,8 @@ def _levels(numbers: list[int | float], texts: list[str], key: bytes) -> tuple[i
     for text in texts:
         if len(found) >= LEVELS:
             break
-        found += [float(one) if "." in one else int(one) for one in _NUMBER.findall(text[:MOST_CHARS])]
+        numbers_in = map(_NUMBER.fullmatch, _DIGITS.findall(text[:MOST_CHARS]))
+        found += [float(one[1]) if "." in one[1] else int(one[1]) for one in numbers_in if one is not None]
     if not found:
         return ()
     shift = _shift(key)

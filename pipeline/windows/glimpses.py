@@ -10,7 +10,7 @@ pointer for each fact since the last flush. Pure; must not know what else become
 from __future__ import annotations
 
 from collections.abc import Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 from typing import Final
 
@@ -54,35 +54,29 @@ class Glimpses:
             most: How many.
             waiting: The cells of the present minute that have not gone out as they are.
         """
-        if len(self._heap) > _STALE * len(waiting):
-            self._heap = [self._entry(cell) for cell in waiting.values() if self._is_behind(cell)]
-            heapify(self._heap)
-        else:
-            for cell in self._changed:
-                heappush(self._heap, self._entry(cell))
+        heap, shown, number = self._heap, self._shown, self._number
+        if len(heap) > _STALE * len(waiting):
+            heap.clear()
+            self._changed = [cell for cell in waiting.values() if cell.source[0] == "call"]
+        for cell in self._changed:
+            unseen = shown.get(cell.source, _NOTHING)[1] - cell.bucket.cost_nano_usd
+            heappush(heap, (unseen, cell.since, next(number), cell))
         self._changed.clear()
         found: list[Glimpse] = []
-        while self._heap and len(found) < most:
-            unseen, _, _, cell = heappop(self._heap)
-            if self._is_behind(cell) and unseen == self._unseen(cell) and waiting.get(cell.source) is cell:
-                found.append(self._show(cell))
+        while heap and len(found) < most:
+            unseen, _, _, cell = heappop(heap)
+            source, bucket = cell.source, cell.bucket
+            upto, cost = shown.get(source, _NOTHING)
+            if upto >= cell.upto or unseen != cost - bucket.cost_nano_usd or waiting.get(source) is not cell:
+                continue
+            shown[source] = (cell.upto, bucket.cost_nano_usd)
+            found.append(
+                Glimpse(
+                    source, cell.start, cell.since, cell.upto, bucket.calls, bucket.cost_nano_usd,
+                    bucket.max_cost_nano_usd,
+                )
+            )  # fmt: skip
         return found
-
-    def _entry(self, cell: Cell) -> _Entry:
-        return self._unseen(cell), cell.since, next(self._number), cell
-
-    def _unseen(self, cell: Cell) -> int:
-        return self._shown.get(cell.source, _NOTHING)[1] - cell.bucket.cost_nano_usd
-
-    def _is_behind(self, cell: Cell) -> bool:
-        return cell.source[0] == "call" and self._shown.get(cell.source, _NOTHING)[0] < cell.upto
-
-    def _show(self, cell: Cell) -> Glimpse:
-        bucket = cell.bucket
-        self._shown[cell.source] = (cell.upto, bucket.cost_nano_usd)
-        return Glimpse(
-            cell.source, cell.start, cell.since, cell.upto, bucket.calls, bucket.cost_nano_usd, bucket.max_cost_nano_usd
-        )
 
 
 _NOTHING: Final = (-1, 0)

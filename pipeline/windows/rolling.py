@@ -24,7 +24,7 @@ from pipeline.windows.keys import keys_of
 from pipeline.windows.packing import pack, unpack
 from pipeline.windows.progress import Progress
 from pipeline.windows.ring import MINUTES
-from pipeline.windows.timeline import BLOCK_MINUTES, WITH_HABIT, WITH_MINUTES, Timeline, place_of
+from pipeline.windows.timeline import BLOCK_MINUTES, BLOCKS_AN_HOUR, WITH_HABIT, WITH_MINUTES, Timeline, place_of
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES
 from schemas.partial import Bucket, Cell, Failure, Glimpse, Key, Partials, Source
 
@@ -32,8 +32,10 @@ from schemas.partial import Bucket, Cell, Failure, Glimpse, Key, Partials, Sourc
 ROLLED_AFTER: Final = 90
 HOURS_WHOLE: Final = 26
 DAYS_WHOLE: Final = 8
-# A block is packed when it is so old, minutes: mostly everything in it is final.
-_RESTS_AFTER: Final = 20
+# A block is packed so long after its end, minutes: what comes later is late, and dear, but rare.
+_RESTS_AFTER: Final = 2
+# Time that passes at once is gone through so many blocks back; others are added up before long.
+_STEPS: Final = 2 * BLOCKS_AN_HOUR
 # When time jumps by more than this, minutes, nobody watched meanwhile: what was not seen is unknown, not zero.
 DARK_AFTER: Final = 15
 
@@ -264,9 +266,9 @@ class Store:
                 if last - first > DARK_AFTER:
                     self.dark |= dict.fromkeys(range(first // HOUR_MINUTES, last // HOUR_MINUTES + 1), True)
         resting = (minute - _RESTS_AFTER) // BLOCK_MINUTES
-        if resting > (before - _RESTS_AFTER) // BLOCK_MINUTES:
-            for timeline in self.keys_in_block(resting - 1).values():
-                timeline.rest(resting - 1)
+        for block in range(max((before - _RESTS_AFTER) // BLOCK_MINUTES, resting - _STEPS), resting):
+            for timeline in self.keys_in_block(block).values():
+                timeline.rest(block)
         self._roll(before, minute)
         oldest = minute - ROLLED_AFTER - HOUR_MINUTES
         for old in [m for m in self._by_minute if m < oldest]:

@@ -1,7 +1,7 @@
 """The runs of a watch, the least recently seen first: the newest ones as they are, the others packed. Pure.
 
 A run has its calls close together, so most facts find their run at the end of the order, where it needs neither be
-taken apart nor put together again (a sixth of what `guard` does for a fact).
+taken apart nor put together again (an eighth of what `guard` does for a fact).
 
 Memory: at most 0.9 kB and 0.2 kB around it for a packed run; MOST_AWAKE runs take 1.5 kB more each.
 """

@@ -141,7 +141,7 @@ class PartialFold:
                 self._count("expired")
                 return
         source, at = source_of(fact), self._at
-        cell = self._cell(self._find(False, source), minute)
+        cell = self._cell(False, source, minute)
         kind = fact.type
         if kind not in ("call", "canary"):
             buckets.add_judgement(cell.bucket, fact)
@@ -155,37 +155,38 @@ class PartialFold:
         if minute == self._minute:
             self._glimpses.change(cell)
         if fact.user:
-            user = self._find(True, ("user", fact.tenant, fact.user))
-            buckets.add_call(self._cell(user, minute).bucket, fact, at, latency, ttft)
+            user = self._cell(True, ("user", fact.tenant, fact.user), minute)
+            buckets.add_call(user.bucket, fact, at, latency, ttft)
         if fact.run is not None:
             span = self._spans.observe(fact.run, event_ms, fact.latency_ms, source)
             if span is not None:
                 self._run(span)
 
-    def _cell(self, series: Series, minute: int) -> Cell:
-        """The cell of a minute, changed by the fact at work."""
+    def _cell(self, user: bool, source: Source, minute: int) -> Cell:
+        """The cell of a source's minute, changed by the fact at work."""
+        series = self._series[user].get(source)
+        if series is None:
+            series = self._begin(user, source)
+        at = series.touched = self._at
         if minute < self._minute - DIRECT_MINUTES:
             cell = self._hour(series, minute // HOUR_MINUTES)
         else:
             known = series.minutes.get(minute)
             cell = self._open(series, minute) if known is None else known
-            # Of the present minute a cell that has changed since the last flush of all is known to wait.
+            # Of the present minute a cell that has changed since all was given out last is known to wait.
             if known is None or minute != self._minute or cell.upto <= self._gone_out:
                 dirty = self._dirty.get(minute)
                 if dirty is None:
                     dirty = self._dirty[minute] = {}
                 dirty[series.source] = cell
-        cell.upto = self._at
+        cell.upto = at
         return cell
 
-    def _find(self, user: bool, source: Source) -> Series:
+    def _begin(self, user: bool, source: Source) -> Series:
         known = self._series[user]
-        series = known.get(source)
-        if series is None:
-            if len(known) >= self._bound[user]:
-                self._evict_least_recent(user)
-            series = known[source] = Series(source)
-        series.touched = self._at
+        if len(known) >= self._bound[user]:
+            self._evict_least_recent(user)
+        series = known[source] = Series(source)
         return series
 
     def _open(self, series: Series, minute: int) -> Cell:
@@ -207,7 +208,7 @@ class PartialFold:
         """Count the duration of a run that is over, in the present minute."""
         if span.calls < 2:
             return
-        bucket = self._cell(self._find(False, ("judged", *span.source[1:])), self._minute).bucket
+        bucket = self._cell(False, ("judged", *span.source[1:]), self._minute).bucket
         bucket.facts += 1
         if bucket.quality is not None:
             sketch.add(bucket.quality.runs, float(span.last_ms - span.first_ms))

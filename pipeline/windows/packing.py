@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -81,7 +81,8 @@ def unpack(data: bytes) -> Bucket:
     first = _MAPS.start
     if len(fields) != first + _SECOND.stop - _SECOND.start:
         raise ValueError(f"{len(fields)} numbers are no bucket")
-    return Bucket(*fields[:first], packed.errors, *sketches, *fields[first:], quality, packed.shape)  # type: ignore[call-arg]
+    values: tuple[Any, ...] = (*fields[:first], packed.errors, *sketches, *fields[first:], quality, packed.shape)
+    return Bucket(*values)
 
 
 def _dense(counts: dict[int, int]) -> dict[int, int] | Dense:

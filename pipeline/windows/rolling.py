@@ -6,9 +6,10 @@ that rules ask for all the time are moved by the difference, so an update costs 
 Must not know a rule, a clock or Kafka.
 
 What is kept of a key: blocks of five minutes until 90 minutes after their hour, hours for HOURS_WHOLE, days for
-DAYS_WHOLE (all with sketches, packed), and numbers of every hour for eight days, of tenants, providers and features for
-four weeks. Memory: a usual key takes 4 to 15 kB with all of it, one that is active in every minute on four partitions
-up to 60 kB (`bench meter`). `max_keys` bounds their number; the least recently updated ones are forgotten.
+DAYS_WHOLE (all with sketches, packed, blocks from _RESTS_AFTER on), and numbers of every hour for eight days, of
+tenants, providers and features for four weeks. Memory: a usual key takes 4 to 15 kB with all of it, one that is active
+in every minute on four partitions up to 60 kB (`bench meter`). `max_keys` bounds their number; the least recently
+updated ones are forgotten.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 10,000 keys (tenants, providers, features, models, prompts, variants, users) with four weeks of history, so that every
 window and baseline is filled, and then a million events of 100,000 runs at 500 events/s of event time on four
 partitions. Everything that the stages do for an event is counted but Kafka: decoding the fact, folding it, encoding
-what is published, decoding that again, merging, judging by every rule, closing windows and encoding them.
+what is published, decoding that again, merging, judging by every rule, closing windows and encoding them. Each stage
+runs in a process of its own, as it does in service, so that the memory of one is not taken for that of another.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import gc
 import multiprocessing
 import resource
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -60,34 +64,36 @@ QUICK: Final = Size(tenants=20, users=1_400, days=9, events=60_000, runs=20_000)
 
 
 def run(quick: bool = False) -> Report:
-    """Measure in a process of its own, so that its memory is that of the state."""
+    """Measure, one process after the other: the judge reads what the meters have said from a file."""
     size = QUICK if quick else FULL
     report = Report("meter")
     context = multiprocessing.get_context("spawn")
-    parts = {}
-    for name, target in (("stream", _stream), ("guard", _guard)):
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=target, args=(size, sender))
-        process.start()
-        parts[name] = receiver.recv()
-        process.join()
-    stream, guard = parts["stream"], parts["guard"]
-    report.add("event_us", stream["meter_us"], "us")
-    report.add("judge_event_us", stream["judge_us"], "us")
-    report.add("guard_event_us", guard["guard_us"], "us")
-    report.add("bytes_per_key", [stream["judge_bytes"] / stream["keys"]], "B")
-    report.add("bytes_per_key_meter", [stream["meter_bytes"] / stream["keys"]], "B")
-    report.add("bytes_busiest_key", [stream["busiest_bytes"]], "B")
+    parts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "partials"
+        for name, target in (("meter", _meter), ("judge", _judge), ("guard", _guard)):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=target, args=(size, said, parts.get("meter"), sender))
+            process.start()
+            parts[name] = receiver.recv()
+            process.join()
+    meter, judge, guard = parts["meter"], parts["judge"], parts["guard"]
+    report.add("event_us", meter["us"], "us")
+    report.add("judge_event_us", judge["us"], "us")
+    report.add("guard_event_us", guard["us"], "us")
+    report.add("bytes_per_key", [judge["bytes"] / judge["keys"]], "B")
+    report.add("bytes_per_key_meter", [meter["bytes"] / judge["keys"]], "B")
+    report.add("bytes_busiest_key", [judge["busiest_bytes"]], "B")
     report.add("bytes_per_run", [guard["bytes"] / guard["runs"]], "B")
-    report.add("snapshot_bytes_per_key", [stream["snapshot_bytes"] / stream["keys"]], "B")
-    for name, each in (("meter", "meter_us"), ("judge", "judge_us")):
-        report.add(f"history_growth_{name}", [stream[each][-1] / stream[each][0]], "1")
-    totals = [sum(pair) for pair in zip(stream["meter_us"], stream["judge_us"], strict=True)]
+    report.add("snapshot_bytes_per_key", [judge["snapshot_bytes"] / judge["keys"]], "B")
+    for name, part in parts.items():
+        report.add(f"history_growth_{name}", [part["us"][-1] / part["us"][0]], "1")
+    totals = [sum(pair) for pair in zip(meter["us"], judge["us"], strict=True)]
     report.add("history_growth", [totals[-1] / totals[0]], "1")
     report.notes.append(
-        f"{stream['keys']:,} keys, {size.days} days of hours before, then {size.events:,} events of {size.runs:,} runs "
-        f"at {RATE}/s of event time on {PARTITIONS} partitions, {stream['cells']:,} cells published, "
-        f"{stream['windows']:,} windows; figures by tenth of the events, growth is the last over the first"
+        f"{judge['keys']:,} keys, {size.days} days of hours before, then {size.events:,} events of {size.runs:,} runs "
+        f"at {RATE}/s of event time on {PARTITIONS} partitions, {judge['cells']:,} cells published, "
+        f"{judge['windows']:,} windows; figures by tenth of the events, growth is the last over the first"
     )
     return report
 
@@ -163,51 +169,67 @@ def _make(
 # -- measuring
 
 
-def _stream(size: Size, out: Any) -> None:
-    """Meters and judge: history, then the events."""
+def _meter(size: Size, said: Path, _theirs: Any, out: Any) -> None:
+    """Meters: the events in, a line for each record that is published out into a file."""
     world = World(size)
     folds = [PartialFold(Mark(1, 0)) for _ in range(PARTITIONS)]
+    facts = world.facts(size, _begin_ms(size) + 9 * 3_600_000)
+    share, chunk = size.events // DECILES, RATE // FLUSHES_A_SECOND
+    before, spent_us, lines = _memory(), [], []
+    with said.open("wb") as file:
+        for _ in range(DECILES):
+            spent, count = 0.0, 0
+            for _ in range(share // chunk):
+                batch = [next(facts) for _ in range(chunk)]
+                begun = cpu_s()
+                for partition, value in batch:
+                    folds[partition].fold(_fact(value))
+                values = [_encode(one) for n, fold in enumerate(folds) for one in records(fold, n, GLIMPSES_A_FLUSH)]
+                spent += cpu_s() - begun
+                count += len(values)
+                file.writelines(value + b"\n" for value in values)
+            spent_us.append(spent / share * 1e6)
+            lines.append(count)
+            print(f"meter {spent_us[-1]:.1f} us an event", file=sys.stderr, flush=True)
+    out.send({"us": spent_us, "lines": lines, "bytes": _memory() - before})
+
+
+def _judge(size: Size, said: Path, meter: Any, out: Any) -> None:
+    """The judge: history, then what the meters have said."""
+    world = World(size)
     judge = Judge(PARTITIONS)
-    begin_ms = MIDNIGHT_MS + size.days * DAY_MS
     before = _memory()
     _history(judge, world, size)
     history = _memory() - before
     print(f"history of {len(judge.store.timelines):,} keys: {history / 1e6:.0f} MB", file=sys.stderr, flush=True)
-    meter_us, judge_us, cells, windows, log_ms = [], [], 0, 0, 10**9
-    facts = world.facts(size, begin_ms + 9 * 3_600_000)
-    share, chunk = size.events // DECILES, RATE // FLUSHES_A_SECOND
-    for _ in range(DECILES):
-        spent = {"meter": 0.0, "judge": 0.0}
-        for _ in range(share // chunk):
-            batch = [next(facts) for _ in range(chunk)]
-            begun = cpu_s()
-            for partition, value in batch:
-                folds[partition].fold(_fact(value))
-            values = [_encode(one) for n, fold in enumerate(folds) for one in records(fold, n, GLIMPSES_A_FLUSH)]
-            middle = cpu_s()
-            for value in values:
+    spent_us, cells, windows, log_ms = [], 0, 0, 10**9
+    share = size.events // DECILES
+    with said.open("rb") as file:
+        for lines in meter["lines"]:
+            spent = 0.0
+            for value in islice(file, lines):
                 log_ms += 50
+                begun = cpu_s()
                 record = _partials(value)
-                cells += len(record.cells)
                 verdict = judge.apply(record, log_ms)
                 for closed in verdict.windows:
-                    windows += len(closed.windows)
                     _encode(closed)
-            spent["meter"] += middle - begun
-            spent["judge"] += cpu_s() - middle
-        meter_us.append(spent["meter"] / share * 1e6)
-        judge_us.append(spent["judge"] / share * 1e6)
-        print(f"meter {meter_us[-1]:.1f} us, judge {judge_us[-1]:.1f} us an event", file=sys.stderr, flush=True)
-    everything = _memory() - before
+                spent += cpu_s() - begun
+                cells += len(record.cells)
+                windows += sum(len(closed.windows) for closed in verdict.windows)
+            spent_us.append(spent / share * 1e6)
+            print(f"judge {spent_us[-1]:.1f} us an event", file=sys.stderr, flush=True)
+    held = _memory() - before
     sizes = sorted(len(msgspec.msgpack.encode(one)) for one in judge.store.timelines.values())
-    snapshot, keys = sum(sizes), len(judge.store.timelines)
-    folds.clear()
-    without_meter = _memory() - before
     out.send({
-        "meter_us": meter_us, "judge_us": judge_us, "keys": keys, "cells": cells, "windows": windows,
-        "judge_bytes": without_meter, "meter_bytes": everything - without_meter, "snapshot_bytes": snapshot,
-        "busiest_bytes": sizes[-1],
+        "us": spent_us, "keys": len(sizes), "cells": cells, "windows": windows, "bytes": held,
+        "snapshot_bytes": sum(sizes), "busiest_bytes": sizes[-1],
     })  # fmt: skip
+
+
+def _begin_ms(size: Size) -> int:
+    """The midnight after the history."""
+    return MIDNIGHT_MS + size.days * DAY_MS
 
 
 def _history(judge: Judge, world: World, size: Size) -> None:
@@ -256,7 +278,7 @@ def _bucket(dice: Random) -> Bucket:
     return made
 
 
-def _guard(size: Size, out: Any) -> None:
+def _guard(size: Size, _said: Path, _theirs: Any, out: Any) -> None:
     """The watch over runs, with as many as it may hold."""
     world = World(size)
     watches = [LoopWatch(Mark(1, 0)) for _ in range(PARTITIONS)]
@@ -272,7 +294,7 @@ def _guard(size: Size, out: Any) -> None:
             spent += cpu_s() - begun
         spent_us.append(spent / (size.events // DECILES // 1_000 * 1_000) * 1e6)
     runs = sum(watch.keys_held() for watch in watches)
-    out.send({"guard_us": spent_us, "bytes": _memory() - before, "runs": runs})
+    out.send({"us": spent_us, "bytes": _memory() - before, "runs": runs})
 
 
 def _memory() -> int:

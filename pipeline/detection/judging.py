@@ -202,7 +202,7 @@ class Judge:
             self._review(minute)
         changed = self._pending.pop(minute, {})
         ends_block = minute % BLOCK_MINUTES == BLOCK_MINUTES - 1
-        block = self.store.keys_in(minute - BLOCK_MINUTES + 1, BLOCK_MINUTES) if ends_block else {}
+        block = self.store.keys_in_block(minute // BLOCK_MINUTES) if ends_block else {}
         open_keys = {key for _, key in self.cases}
         for key in sorted({*changed, *block, *open_keys}, key=_order):
             timeline = self.store.timelines.get(key)
@@ -319,7 +319,7 @@ class Judge:
         clock = self.clock
         return JudgeState(
             self.store.state(),
-            self.closing.state,
+            self.closing.state(),
             self.cases,
             clock.partitions,
             clock.first_at,
@@ -336,7 +336,7 @@ class Judge:
     def restore(self, state: JudgeState) -> None:
         """Continue from a state; the judge must be new."""
         self.store.restore(state.store)
-        self.closing.state = state.closing
+        self.closing.restore(state.closing)
         self.book.cases, self.book.joining = state.cases, state.joining
         if state.spending is not None:
             self.spending.restore(state.spending)

@@ -6,8 +6,8 @@ Like every fold here a function of the facts in their order: ticks make time pas
 gives the same anomalies with the same revisions.
 
 Memory: at most `max_runs` runs of at most 1 kB each with everything about them, measured by `bench detection` (a run is
-kept as bytes); a run is forgotten after IDLE_MS of event time without a call. What runs of a feature usually spend is
-kept for at most MOST_PEERS features, 1 kB each.
+kept as bytes, but for the newest ones: `awake`); a run is forgotten after IDLE_MS of event time without a call. What
+runs of a feature usually spend is kept for at most MOST_PEERS features, 1 kB each.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Final
 import msgspec
 
 from pipeline.audit.positions import Mark
+from pipeline.detection.awake import RunKey, Runs
 from pipeline.detection.lifecycle import Case, close, step
 from pipeline.detection.loop_runaway import LoopRunaway
 from pipeline.detection.loss_detected import LossDetected
 from pipeline.detection.rule import Finding
-from pipeline.detection.run import Run, pack, seen_ms, unpack
+from pipeline.detection.run import Run
 from pipeline.detection.run_velocity import Peers, RunVelocity
 from pipeline.detection.runs import observe
 from pipeline.detection.versions import Versions
@@ -34,8 +35,6 @@ from schemas.fact import Fact
 IDLE_MS: Final = 2 * 3_600_000
 MOST_PEERS: Final = 4_000
 
-# 64 bits of a hash of tenant and run (or session).
-RunKey = int
 # Rule and run.
 CaseKey = tuple[str, RunKey]
 
@@ -68,7 +67,7 @@ class LoopWatch:
         self._rules = self.versions.at(0)[1]
         self._found: dict[str, tuple[LoopRunaway | None, RunVelocity | None]] = {}
         self.watermark = 0
-        self.runs: OrderedDict[RunKey, bytes] = OrderedDict()
+        self.runs = Runs()
         self.cases: dict[CaseKey, Case] = {}
         self.peers: OrderedDict[tuple[str, str], Peers] = OrderedDict()
         self.forgotten = 0
@@ -95,22 +94,19 @@ class LoopWatch:
         return found
 
     def _call(self, key: RunKey, fact: Fact, at_ms: int) -> list[Anomaly]:
-        held = self.runs.get(key)
+        run = self.runs.wake(key)
         found: list[Anomaly] = []
-        if held is None:
+        if run is None:
+            oldest = self.runs.oldest() if len(self.runs) >= self._max_runs else None
+            if oldest is not None:
+                found = self._forget(oldest)
             run = Run(stretch_ms=at_ms)
-            if len(self.runs) >= self._max_runs:
-                found = self._forget(next(iter(self.runs)))
-        else:
-            run = unpack(held)
+            self.runs.add(key, run)
         run.seen_ms = self.watermark
         stretch = run.stretch_ms, run.stretch_cost, run.stretch_tokens
         circles = observe(run, fact, at_ms)
         if run.stretch_ms != stretch[0]:
             self._peers(fact).add(stretch[1], stretch[2])
-        self.runs[key] = pack(run)
-        if held is not None:
-            self.runs.move_to_end(key)
         loops, velocity = self._recipes(fact.tenant)
         partition = fact.position.partition
         if circles:
@@ -177,18 +173,18 @@ class LoopWatch:
             return []
         found: list[Anomaly] = []
         for key, case in list(self.cases.items()):
-            run = self.runs.get(key[1])
-            if case.last is not None and (run is None or self.watermark - seen_ms(run) >= MINUTE_MS):
+            seen_ms = self.runs.seen_ms(key[1])
+            if case.last is not None and (seen_ms is None or self.watermark - seen_ms >= MINUTE_MS):
                 found += self._step(key, case, case.last.subject, None)
-        while self.runs:
-            oldest, run = next(iter(self.runs.items()))
-            if self.watermark - seen_ms(run) < IDLE_MS:
+        while (oldest := self.runs.oldest()) is not None:
+            seen_ms = self.runs.seen_ms(oldest)
+            if seen_ms is None or self.watermark - seen_ms < IDLE_MS:
                 break
             found += self._forget(oldest)
         return found
 
     def _forget(self, key: RunKey) -> list[Anomaly]:
-        del self.runs[key]
+        self.runs.drop(key)
         self.forgotten += 1
         found = []
         for rule in (LoopRunaway.rule, RunVelocity.rule):
@@ -207,7 +203,7 @@ class LoopWatch:
             self.mark.epoch,
             self.mark.next_offset,
             self.watermark,
-            list(self.runs.items()),
+            self.runs.items(),
             list(self.cases.items()),
             list(self.peers.items()),
             self.forgotten,
@@ -217,7 +213,7 @@ class LoopWatch:
         """Continue from a state; the watch must be new."""
         self.mark = Mark(state.epoch, state.next_offset)
         self.watermark = state.watermark
-        self.runs, self.cases = OrderedDict(state.runs), dict(state.cases)
+        self.runs, self.cases = Runs(state.runs), dict(state.cases)
         self.peers = OrderedDict(state.peers)
         self.forgotten = state.forgotten
 

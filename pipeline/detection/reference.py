@@ -12,8 +12,7 @@ from typing import Final
 
 from pipeline.detection.chance import Counts, dispersion
 from pipeline.windows import bucket as buckets
-from pipeline.windows.packing import unpack
-from pipeline.windows.timeline import Timeline
+from pipeline.windows.timeline import Sum, Timeline, unpacked
 from schemas.partial import Bucket
 
 DAYS: Final = 7
@@ -29,13 +28,18 @@ class Reference:
 
     Attributes:
         total: The sum.
-        parts: What it is the sum of: days, and the hours that are in none yet.
+        sums: What it is the sum of: days, and the hours that are in none yet. Those at rest are the key's own bytes.
         days: How many of them, at the beginning, are days.
     """
 
     total: Bucket
-    parts: tuple[Bucket, ...]
+    sums: tuple[Sum, ...]
     days: int = 0
+
+    @property
+    def parts(self) -> tuple[Bucket, ...]:
+        """The sums as buckets; few findings come so far that they are looked at."""
+        return tuple(map(unpacked, self.sums))
 
     def dispersion(self, of: Callable[[Bucket], tuple[float, float]]) -> float:
         """How a rate varies from part to part; `of` gives (hits, count) of a bucket."""
@@ -60,16 +64,21 @@ def reference(timeline: Timeline, hour: int, window_hours: int, taint: int) -> R
     end = hour - (window_hours if young else max(window_hours, LEFT_OUT_HOURS))
     since = timeline.since.get(taint, 0)
     begin = max(hour - DAYS * 24, since)
-    parts: list[Bucket] = []
+    sums: list[Sum] = []
     # What has gone into its day is older than any window.
     for day in range((hour - DAYS * 24) // 24, hour // 24 + 1):
         known = timeline.usual.get(day, timeline.days.get(day))
         if known is not None and day * 24 >= since:
-            parts.append(unpack(known))
-    days = sum(1 for part in parts if part.facts)
+            sums.append(known)
+    of_days = len(sums)
     for at in range(begin, end):
-        if at in timeline.tainted and timeline.tainted[at] & taint:
-            continue
-        if timeline.has_hour(at):
-            parts.append(timeline.hour_total(at))
-    return Reference(buckets.merged(parts), tuple(part for part in parts if part.facts), days)
+        if not (timeline.tainted.get(at, 0) & taint) and timeline.has_hour(at):
+            sums.append(timeline.hour_sum(at))
+    total, held, days = Bucket(), list[Sum](), 0
+    for place, one in enumerate(sums):
+        part = unpacked(one)
+        buckets.merge(total, part)
+        if part.facts:
+            held.append(one)
+            days += place < of_days
+    return Reference(total, tuple(held), days)

@@ -52,7 +52,9 @@ def add_call(
     cost = fact.cost_nano_usd
     if cost:
         bucket.cost_nano_usd += cost
-        bucket.cost_squares = min(bucket.cost_squares + (cost // 1_000) ** 2, SQUARES_MOST)
+        micro = cost // 1_000
+        squares = bucket.cost_squares + micro * micro
+        bucket.cost_squares = squares if squares < SQUARES_MOST else SQUARES_MOST
         if cost >= bucket.max_cost_nano_usd:
             bucket.max_cost_nano_usd = cost
             bucket.max_cost_at = at
@@ -138,24 +140,34 @@ def _add_failure(failures: dict[str, Failure], fact: Fact, at: int) -> None:
 
 
 def _add_shape(shape: Shape, fact: Fact) -> None:
-    if fact.finish_reason:
-        shape.finishes[fact.finish_reason] = shape.finishes.get(fact.finish_reason, 0) + 1
-    if fact.output_label:
-        _count(shape.labels, fact.output_label, LABELS)
-    if fact.language:
-        _count(shape.languages, fact.language, LANGUAGES)
-    model = fact.response_model or fact.model
-    if model and fact.status == "ok":
-        _count(shape.models, model, MODELS)
-    bucket = fact.length_bucket
-    if bucket is not None and fact.status == "ok":
-        shape.lengths[bucket] = shape.lengths.get(bucket, 0) + 1
+    worked = fact.status == "ok"
+    name = fact.finish_reason
+    if name:
+        shape.finishes[name] = shape.finishes.get(name, 0) + 1
+    name = fact.output_label
+    if name:
+        _count(shape.labels, name, LABELS)
+    name = fact.language
+    if name:
+        _count(shape.languages, name, LANGUAGES)
+    if worked:
+        name = fact.response_model or fact.model
+        if name:
+            _count(shape.models, name, MODELS)
+        length = fact.length_bucket
+        if length is not None:
+            shape.lengths[length] = shape.lengths.get(length, 0) + 1
+    topics = shape.topics
     for topic in fact.topics:
-        shape.topics[topic] = shape.topics.get(topic, 0) + 1
+        topics[topic] = topics.get(topic, 0) + 1
 
 
 def _count(counts: dict[str, int], name: str, most: int) -> None:
-    if name not in counts and len(counts) >= most:
+    known = counts.get(name)
+    if known is not None:
+        counts[name] = known + 1
+        return
+    if len(counts) >= most:
         name = OTHER
     counts[name] = counts.get(name, 0) + 1
 

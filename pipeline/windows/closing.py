@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.windows import bucket as buckets
 from pipeline.windows.keys import ORDER, subject, tenant_of
+from pipeline.windows.published import Published, Span
 from pipeline.windows.rolling import HOURS_WHOLE, Store
 from pipeline.windows.timeline import BLOCK_MINUTES, BLOCKS_AN_HOUR, Timeline
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
@@ -42,11 +43,10 @@ WITH_BUCKET: Final = (BLOCK_MINUTES, HOUR_MINUTES)
 # A jump of the watermark over more than this closes only windows that hold calls of the last HOURS_WHOLE hours.
 _LONGEST: Final = HOURS_WHOLE * HOUR_MINUTES
 LONGEST_PAUSE: Final = 60
+# Windows below an hour that ended longer ago have no sums any more.
+_LATE_BLOCKS: Final = 3 * BLOCKS_AN_HOUR * BLOCK_MINUTES
 # Time that passes at once is gone through hour by hour, this far back at most.
 _FURTHEST: Final = 40 * DAY_MINUTES
-
-# Length and start in minutes.
-Span = tuple[int, int]
 
 
 class ClosingState(msgspec.Struct):
@@ -54,13 +54,13 @@ class ClosingState(msgspec.Struct):
 
     Attributes:
         minute: Everything that ended at or before this minute has been closed; -1 before the first watermark.
-        published: Last revision of a window, and how many facts were in it.
+        published: `Published.records`; in earlier snapshots (revision, facts) by window.
         changed: Windows that late events have changed, and the minute from which on they are published again.
         due: The same by that minute.
     """
 
     minute: int = -1
-    published: dict[Key, dict[Span, tuple[int, int]]] = {}
+    published: dict[Key, bytes | dict[Span, tuple[int, int]]] = {}
     changed: dict[Key, dict[Span, int]] = {}
     due: dict[int, list[tuple[Key, Span]]] = {}
 
@@ -72,18 +72,22 @@ class Closing:
         store: The sums.
         standings: By key and hour, what is to go out with the window of that hour.
 
-    Memory: a small entry for each published window whose sums are still held by the store.
+    Memory: 16 bytes for each published window whose sums are still held by the store.
     """
 
     def __init__(self, store: Store, standings: Mapping[tuple[Key, int], Standing] | None = None) -> None:
-        self.state = ClosingState()
+        # Everything that ended at or before it has been closed.
+        self.minute = -1
+        self.published = Published()
+        self._changed: dict[Key, dict[Span, int]] = {}
+        self._due: dict[int, list[tuple[Key, Span]]] = {}
         self._store = store
         self._standings = standings if standings is not None else {}
 
     def changed(self, key: Key, hour: bool, at: int) -> None:
         """Take note that a minute or an hour of a key has changed; windows that are closed must be looked at again."""
         first = at * HOUR_MINUTES if hour else at
-        if first >= self.state.minute:
+        if first >= self.minute:
             return
         for size in SIZES[key[0]]:
             if hour and size < HOUR_MINUTES:
@@ -91,18 +95,18 @@ class Closing:
             step = DAY_MINUTES if size == WEEK_MINUTES else size
             newest = first - first % step
             for start in range(newest, newest - size, -step):
-                if start + size <= self.state.minute and start + size >= self.state.minute - _LONGEST:
+                if start + size <= self.minute and start + size >= self.minute - _LONGEST:
                     self._again(key, (size, start))
 
     def _again(self, key: Key, span: Span) -> None:
-        changed = self.state.changed.setdefault(key, {})
+        changed = self._changed.setdefault(key, {})
         if span in changed:
             return
-        revision, _ = self.state.published.get(key, {}).get(span, (0, 0))
+        revision, _ = self.published.get(key, span)
         # The first time at once: a window that was not there at all is missed.
         pause = min(1 << revision, LONGEST_PAUSE) if revision else 0
-        changed[span] = due = self.state.minute + pause
-        self.state.due.setdefault(due, []).append((key, span))
+        changed[span] = due = self.minute + pause
+        self._due.setdefault(due, []).append((key, span))
 
     def advance(self, minute: int, watermark: int) -> list[Windows]:
         """Move the store to `minute`, which the watermark is in, hour by hour; close what has ended meanwhile.
@@ -119,25 +123,25 @@ class Closing:
         return found + self._step(minute, watermark)
 
     def _step(self, minute: int, watermark: int) -> list[Windows]:
-        state, found = self.state, list[Window]()
+        found = list[Window]()
         tenants: list[str] = []
         self._before_blocks_go(minute, found, tenants)
         self._store.advance(minute)
-        begin = state.minute if state.minute >= 0 else (self._store.first_hour or 0) * HOUR_MINUTES
+        begin = self.minute if self.minute >= 0 else (self._store.first_hour or 0) * HOUR_MINUTES
         begin = max(begin, minute - _LONGEST)
         for size in (1, BLOCK_MINUTES, HOUR_MINUTES, DAY_MINUTES, WEEK_MINUTES):
             step = DAY_MINUTES if size == WEEK_MINUTES else size
             for end in range(begin - begin % step + step, minute + 1, step):
                 self._close(end - size, size, found, tenants)
-        for when in sorted(due for due in state.due if due <= minute):
-            for key, (size, start) in sorted(state.due.pop(when), key=_order):
-                changed, timeline = state.changed[key], self._store.timelines.get(key)
+        for when in sorted(due for due in self._due if due <= minute):
+            for key, (size, start) in sorted(self._due.pop(when), key=_order):
+                changed, timeline = self._changed[key], self._store.timelines.get(key)
                 del changed[size, start]
                 if not changed:
-                    del state.changed[key]
+                    del self._changed[key]
                 if timeline is not None:
                     self._publish(timeline, start, size, found, tenants)
-        state.minute = minute
+        self.minute = minute
         self._trim(minute)
         grouped: dict[str, list[Window]] = {}
         for tenant, window in zip(tenants, found, strict=True):
@@ -147,15 +151,17 @@ class Closing:
     def _before_blocks_go(self, minute: int, found: list[Window], tenants: list[str]) -> None:
         """Windows below an hour that wait for their pause to end, and could not be made after it."""
         rolled = self._store.rolled_at(minute)
-        for key, changed in sorted(self.state.changed.items(), key=_order):
+        for key, changed in sorted(self._changed.items(), key=_order):
             timeline = self._store.timelines.get(key)
             for size, start in sorted(changed):
                 if size < HOUR_MINUTES and start // HOUR_MINUTES < rolled and timeline is not None:
                     self._publish(timeline, start, size, found, tenants)
 
     def _close(self, start: int, size: int, found: list[Window], tenants: list[str]) -> None:
-        if size < HOUR_MINUTES:
-            keys = self._store.keys_in(start, size)
+        if size == 1:
+            keys = self._store.keys_in_minute(start)
+        elif size == BLOCK_MINUTES:
+            keys = self._store.keys_in_block(start // BLOCK_MINUTES)
         elif size < WEEK_MINUTES:
             keys = self._store.keys_in_hours(start // HOUR_MINUTES, size // HOUR_MINUTES)
         else:
@@ -168,12 +174,11 @@ class Closing:
         total = self._total(timeline, start, size)
         if total is None or not total.facts:
             return
-        published = self.state.published.setdefault(timeline.key, {})
-        revision, facts = published.get((size, start), (0, 0))
+        revision, facts = self.published.get(timeline.key, (size, start))
         if total.facts == facts:
             # Whatever changes a window adds a fact to it.
             return
-        published[size, start] = (revision + 1, total.facts)
+        self.published.put(timeline.key, (size, start), revision + 1, total.facts)
         standing = self._standings.get((timeline.key, start // HOUR_MINUTES)) if size == HOUR_MINUTES else None
         found.append(window_of(timeline.key, start, size, revision + 1, total, standing))
         tenants.append(tenant_of(timeline.key))
@@ -192,13 +197,20 @@ class Closing:
     def _trim(self, minute: int) -> None:
         if minute % HOUR_MINUTES:
             return
-        for key, published in list(self.state.published.items()):
-            for size, start in list(published):
-                kept = _LONGEST if size >= HOUR_MINUTES else BLOCKS_AN_HOUR * BLOCK_MINUTES * 3
-                if start + size < minute - kept:
-                    del published[size, start]
-            if not published:
-                del self.state.published[key]
+        self.published.trim(lambda size: minute - (_LONGEST if size >= HOUR_MINUTES else _LATE_BLOCKS))
+
+    # -- snapshots
+
+    def state(self) -> ClosingState:
+        """What a snapshot keeps."""
+        state = ClosingState(self.minute, changed=self._changed, due=self._due)
+        state.published = {key: bytes(records) for key, records in self.published.records.items()}
+        return state
+
+    def restore(self, state: ClosingState) -> None:
+        """Continue from a state."""
+        self.minute, self.published = state.minute, Published(state.published)
+        self._changed, self._due = state.changed, state.due
 
 
 def _order(item: tuple[Key, object]) -> tuple[int, Key, int]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from pipeline.windows.bucket import OTHER
 from schemas.partial import Bucket, Judged, Quality, Shape
@@ -39,9 +40,9 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     shape: Shape | None = None
 
 
-_INTEGERS: Final = tuple(
-    name for name in Bucket.__struct_fields__ if name not in ("errors", "latency", "ttft", "quality", "shape")
-)
+# A bucket's fields in their order: integers, `errors` and the two sketches, integers, `quality` and `shape`.
+_MAPS: Final = slice(Bucket.__struct_fields__.index("errors"), Bucket.__struct_fields__.index("ttft") + 1)
+_SECOND: Final = slice(_MAPS.stop, Bucket.__struct_fields__.index("quality"))
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
@@ -61,20 +62,27 @@ def pack(bucket: Bucket) -> bytes:
         shape = msgspec.structs.replace(
             shape, labels=_largest(shape.labels), models=_largest(shape.models), languages=_largest(shape.languages)
         )
-    fields = [getattr(bucket, name) for name in _INTEGERS]
+    values = astuple(bucket)
+    fields = [*values[: _MAPS.start], *values[_SECOND]]
     return _encode(_Packed(fields, bucket.errors, _dense(bucket.latency), _dense(bucket.ttft), quality, runs, shape))
 
 
 def unpack(data: bytes) -> Bucket:
-    """A bucket out of its bytes."""
+    """A bucket out of its bytes.
+
+    Raises:
+        ValueError: They are of a bucket with more or fewer numbers.
+    """
     packed = _decode(data)
-    bucket = Bucket(errors=packed.errors, latency=_sparse(packed.latency), ttft=_sparse(packed.ttft))
-    for name, value in zip(_INTEGERS, packed.fields, strict=True):
-        setattr(bucket, name, value)
-    bucket.quality, bucket.shape = packed.quality, packed.shape
-    if bucket.quality is not None:
-        bucket.quality.runs = _sparse(packed.runs)
-    return bucket
+    fields, quality = packed.fields, packed.quality
+    if quality is not None:
+        quality.runs = _sparse(packed.runs)
+    sketches = _sparse(packed.latency), _sparse(packed.ttft)
+    first = _MAPS.start
+    if len(fields) != first + _SECOND.stop - _SECOND.start:
+        raise ValueError(f"{len(fields)} numbers are no bucket")
+    values: tuple[Any, ...] = (*fields[:first], packed.errors, *sketches, *fields[first:], quality, packed.shape)
+    return Bucket(*values)
 
 
 def _dense(counts: dict[int, int]) -> dict[int, int] | Dense:
@@ -94,7 +102,8 @@ def _sparse(counts: dict[int, int] | Dense) -> dict[int, int]:
     if isinstance(counts, dict):
         return counts
     low, size, places = counts
-    return {low + place: count for place, count in enumerate(array(_CODES[size], places)) if count}
+    numbers = places if size == 1 else array(_CODES[size], places)
+    return {place: count for place, count in enumerate(numbers, low) if count}
 
 
 def _largest(counts: dict[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ EXPIRED_HOURS late are only counted.
 Memory: at most `max_keys` keys and `max_users` user keys. A key holds one cell for each of its last MINUTES_KEPT active
 minutes, 0.7 kB each, 2 kB where quality and shape are counted. The least recently used keys beyond the bound are closed
 (their last values go out) and counted as `evicted_keys` and `evicted_users`; nothing is lost by that either. Beside
-them `Spans` and `Patience` with bounds of their own.
+them `Glimpses`, `Spans` and `Patience` with bounds of their own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ import msgspec
 from pipeline.audit.positions import Mark
 from pipeline.windows import bucket as buckets
 from pipeline.windows import sketch
+from pipeline.windows.glimpses import Glimpses
 from pipeline.windows.keys import bucket_for, source_of
 from pipeline.windows.patience import Patience, Refused, Unit
 from pipeline.windows.progress import HOURS_KEPT, MINUTES_KEPT
 from pipeline.windows.spans import Span, Spans
 from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
 from schemas.fact import Fact
-from schemas.partial import Bucket, Cell, Glimpse, Partials, Source
+from schemas.partial import Cell, Glimpse, Partials, Source
 
 DIRECT_MINUTES: Final = 120
 EXPIRED_HOURS: Final = 26
@@ -98,8 +99,9 @@ class PartialFold:
         self._minute = -1
         self._dirty: dict[int, dict[Source, Cell]] = {}
         self._dirty_hours: dict[tuple[Source, int], Cell] = {}
-        # What was last said of minutes that go on: position and cost.
-        self._shown: dict[Source, tuple[int, int]] = {}
+        # Position up to which the cells of the present minute have gone out.
+        self._gone_out = -1
+        self._glimpses = Glimpses()
         self._last_values: list[tuple[int, Cell]] = []
         self._spans = Spans(max_runs)
         self._patience = Patience()
@@ -110,12 +112,13 @@ class PartialFold:
 
     def fold(self, fact: Fact) -> bool:
         """Apply one fact; False when it was a duplicate or stands behind a hole and was skipped."""
-        epoch = self.mark.epoch
-        if self.mark.offer(fact.position, fact.next_offset) != "apply":
+        mark = self.mark
+        epoch = mark.epoch
+        if mark.offer(fact.position, fact.next_offset) != "apply":
             return False
-        if self.mark.epoch != epoch:
+        if mark.epoch != epoch:
             self._close_epoch(epoch)
-        self._at = self.mark.next_offset - 1
+        self._at = mark.next_offset - 1
         kind = fact.type
         if kind == "tick":
             self._advance(fact.event_ms)
@@ -138,47 +141,52 @@ class PartialFold:
                 self._count("expired")
                 return
         source, at = source_of(fact), self._at
-        bucket = self._bucket(self._find(False, source), minute)
+        cell = self._cell(False, source, minute)
         kind = fact.type
         if kind not in ("call", "canary"):
-            buckets.add_judgement(bucket, fact)
+            buckets.add_judgement(cell.bucket, fact)
             return
         latency = None if fact.latency_ms is None else sketch.index(fact.latency_ms)
         ttft = None if fact.ttft_ms is None else sketch.index(fact.ttft_ms)
         if kind == "canary":
-            buckets.add_call(bucket, fact, at, latency, ttft)
+            buckets.add_call(cell.bucket, fact, at, latency, ttft)
             return
-        buckets.add_call(bucket, fact, at, latency, ttft, self._patience.observe(fact))
+        buckets.add_call(cell.bucket, fact, at, latency, ttft, self._patience.observe(fact))
+        if minute == self._minute:
+            self._glimpses.change(cell)
         if fact.user:
-            user = self._find(True, ("user", fact.tenant, fact.user))
-            buckets.add_call(self._bucket(user, minute), fact, at, latency, ttft)
+            user = self._cell(True, ("user", fact.tenant, fact.user), minute)
+            buckets.add_call(user.bucket, fact, at, latency, ttft)
         if fact.run is not None:
             span = self._spans.observe(fact.run, event_ms, fact.latency_ms, source)
             if span is not None:
                 self._run(span)
 
-    def _bucket(self, series: Series, minute: int) -> Bucket:
-        """The bucket of a minute, changed by the fact at work."""
+    def _cell(self, user: bool, source: Source, minute: int) -> Cell:
+        """The cell of a source's minute, changed by the fact at work."""
+        series = self._series[user].get(source)
+        if series is None:
+            series = self._begin(user, source)
+        at = series.touched = self._at
         if minute < self._minute - DIRECT_MINUTES:
             cell = self._hour(series, minute // HOUR_MINUTES)
         else:
             known = series.minutes.get(minute)
             cell = self._open(series, minute) if known is None else known
-            dirty = self._dirty.get(minute)
-            if dirty is None:
-                dirty = self._dirty[minute] = {}
-            dirty[series.source] = cell
-        cell.upto = self._at
-        return cell.bucket
+            # Of the present minute a cell that has changed since all was given out last is known to wait.
+            if known is None or minute != self._minute or cell.upto <= self._gone_out:
+                dirty = self._dirty.get(minute)
+                if dirty is None:
+                    dirty = self._dirty[minute] = {}
+                dirty[series.source] = cell
+        cell.upto = at
+        return cell
 
-    def _find(self, user: bool, source: Source) -> Series:
+    def _begin(self, user: bool, source: Source) -> Series:
         known = self._series[user]
-        series = known.get(source)
-        if series is None:
-            if len(known) >= self._bound[user]:
-                self._evict_least_recent(user)
-            series = known[source] = Series(source)
-        series.touched = self._at
+        if len(known) >= self._bound[user]:
+            self._evict_least_recent(user)
+        series = known[source] = Series(source)
         return series
 
     def _open(self, series: Series, minute: int) -> Cell:
@@ -200,7 +208,7 @@ class PartialFold:
         """Count the duration of a run that is over, in the present minute."""
         if span.calls < 2:
             return
-        bucket = self._bucket(self._find(False, ("judged", *span.source[1:])), self._minute)
+        bucket = self._cell(False, ("judged", *span.source[1:]), self._minute).bucket
         bucket.facts += 1
         if bucket.quality is not None:
             sketch.add(bucket.quality.runs, float(span.last_ms - span.first_ms))
@@ -215,7 +223,7 @@ class PartialFold:
         if minute == self._minute:
             return
         before, self._minute = self._minute, minute
-        self._shown.clear()
+        self._glimpses.forget()
         for old in sorted(m for m in self._minutes if m < minute - MINUTES_KEPT):
             for series in self._minutes.pop(old).values():
                 self._drop_minute(series, old)
@@ -271,6 +279,7 @@ class PartialFold:
     def _close_epoch(self, epoch: int) -> None:
         """Offsets of a new epoch begin at 0 again: close all cells, which then belong to the old epoch."""
         self._at += 1
+        self._gone_out = -1
         for known in self._series.values():
             for series in list(known.values()):
                 self._close(series)
@@ -301,35 +310,11 @@ class PartialFold:
         self._dirty_hours = {}
         if mine:
             out.setdefault(self.mark.epoch, []).extend(mine)
-        return list(out.items()), self._glimpses(most) if most else []
-
-    def _glimpses(self, most: int) -> list[Glimpse]:
-        opened: list[tuple[int, Cell]] = []
-        for minute, cells in self._dirty.items():
-            if minute < self._minute:
-                continue
-            for source, cell in cells.items():
-                if source[0] == "call":
-                    upto, cost = self._shown.get(source, (-1, 0))
-                    if upto < cell.upto:
-                        opened.append((cost - cell.bucket.cost_nano_usd, cell))
-        if len(opened) > most:
-            opened.sort(key=lambda one: one[0])
-            del opened[most:]
-        for _, cell in opened:
-            self._shown[cell.source] = (cell.upto, cell.bucket.cost_nano_usd)
-        return [
-            Glimpse(
-                cell.source,
-                cell.start,
-                cell.since,
-                cell.upto,
-                cell.bucket.calls,
-                cell.bucket.cost_nano_usd,
-                cell.bucket.max_cost_nano_usd,
-            )
-            for _, cell in opened
-        ]
+        if most is None:
+            self._gone_out = self._at
+            self._glimpses.settle()
+        waiting = self._dirty.get(self._minute, {}) if most else {}
+        return list(out.items()), self._glimpses.take(most, waiting) if most else []
 
     # -- snapshots
 
@@ -356,7 +341,7 @@ class PartialFold:
         self.mark = Mark(state.epoch, state.next_offset)
         self.watermark = state.watermark
         self._minute = -1 if state.watermark is None else state.watermark // MINUTE_MS
-        self._at = state.next_offset - 1
+        self._at = self._gone_out = state.next_offset - 1
         self.counts = dict(state.counts)
         for series in state.series:
             self._series[series.source[0] == "user"][series.source] = series

@@ -6,13 +6,15 @@ that rules ask for all the time are moved by the difference, so an update costs 
 Must not know a rule, a clock or Kafka.
 
 What is kept of a key: blocks of five minutes until 90 minutes after their hour, hours for HOURS_WHOLE, days for
-DAYS_WHOLE (all with sketches, packed), and numbers of every hour for eight days, of tenants, providers and features for
-four weeks. Memory: a usual key takes 4 to 15 kB with all of it, one that is active in every minute on four partitions
-up to 60 kB (`bench meter`). `max_keys` bounds their number; the least recently updated ones are forgotten.
+DAYS_WHOLE (all with sketches, packed, blocks from _RESTS_AFTER on), and numbers of every hour for eight days, of
+tenants, providers and features for four weeks. Memory: a usual key takes 4 to 15 kB with all of it, one that is active
+in every minute on four partitions up to 60 kB (`bench meter`). `max_keys` bounds their number; the least recently
+updated ones are forgotten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from pipeline.windows.keys import keys_of
 from pipeline.windows.packing import pack, unpack
 from pipeline.windows.progress import Progress
 from pipeline.windows.ring import MINUTES
-from pipeline.windows.timeline import BLOCK_MINUTES, WITH_HABIT, Timeline, place_of
+from pipeline.windows.timeline import BLOCK_MINUTES, BLOCKS_AN_HOUR, WITH_HABIT, WITH_MINUTES, Timeline, place_of
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES
 from schemas.partial import Bucket, Cell, Failure, Glimpse, Key, Partials, Source
 
@@ -31,8 +33,10 @@ from schemas.partial import Bucket, Cell, Failure, Glimpse, Key, Partials, Sourc
 ROLLED_AFTER: Final = 90
 HOURS_WHOLE: Final = 26
 DAYS_WHOLE: Final = 8
-# A block is packed when it is so old, minutes: mostly everything in it is final.
-_RESTS_AFTER: Final = 20
+# A block is packed so long after its end, minutes: what comes later is late, and dear, but rare.
+_RESTS_AFTER: Final = 2
+# Time that passes at once is gone through so many blocks back; others are added up before long.
+_STEPS: Final = 2 * BLOCKS_AN_HOUR
 # When time jumps by more than this, minutes, nobody watched meanwhile: what was not seen is unknown, not zero.
 DARK_AFTER: Final = 15
 
@@ -56,7 +60,7 @@ class Part(msgspec.Struct, array_like=True, gc=False):
         upto: The position it reached.
         seen: The position that it or a glimpse of it reached.
         value: The aggregate, packed; empty while there were only glimpses of it.
-        failures: Failed calls by the hash of their words, which is not kept in sums.
+        failures: Failed calls by the hash of their words, which is not kept in sums; None where there are none.
         calls: Calls that the rings of the keys in AT_ONCE know of.
         cost: Nano-dollars likewise.
     """
@@ -64,7 +68,7 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     upto: int = -1
     seen: int = -1
     value: bytes = b""
-    failures: dict[str, int] = {}
+    failures: dict[str, int] | None = None
     calls: int = 0
     cost: int = 0
 
@@ -112,7 +116,10 @@ class Store:
         self._progress: dict[Owner, Progress] = {}
         self._parts: dict[Place, dict[Origin, Part]] = {}
         self._keys: dict[Source, tuple[Key, ...]] = {}
+        # Minutes that were heard of, with the keys of the dimensions in WITH_MINUTES.
         self._by_minute: dict[int, dict[Key, Timeline]] = {}
+        self._by_block: dict[int, dict[Key, Timeline]] = {}
+        # Hours that are not put together yet; who has others is seen in its timeline.
         self._by_hour: dict[int, dict[Key, Timeline]] = {}
         self._below: dict[tuple[str, str], dict[Key, Timeline]] = {}
         # Who asks which provider's model.
@@ -127,11 +134,12 @@ class Store:
             return None
         new = cell.bucket
         _place(new, record.epoch, record.partition)
-        failures, counted = dict[str, Failure](), {}
+        failures = dict[str, Failure]()
         if new.quality is not None and new.quality.failures:
             failures, new.quality.failures = new.quality.failures, {}
             counted = {name: one.count for name, one in failures.items()}
-            failures = _newer(failures, part.failures)
+            failures = _newer(failures, part.failures or {})
+            part.failures = {**(part.failures or {}), **counted}
         before = unpack(part.value) if part.value else None
         added = new if before is None else buckets.difference(new, before)
         failed = buckets.failed(added.errors)
@@ -139,6 +147,7 @@ class Store:
         seen = (new.calls - part.calls, new.cost_nano_usd - part.cost) if cell.upto >= part.seen else (0, 0)
         timelines = [self._timeline(key) for key in self._keys_of(cell.source)]
         hour = cell.start if cell.hour else cell.start // HOUR_MINUTES
+        self._hear_of(hour)
         whole_from = self.minute // HOUR_MINUTES - HOURS_WHOLE
         for timeline in timelines:
             timeline.add(cell.hour, cell.start, added, self._rolled, whole_from)
@@ -149,7 +158,6 @@ class Store:
         part.upto, part.value = cell.upto, pack(new)
         if cell.upto >= part.seen:
             part.seen, part.calls, part.cost = cell.upto, new.calls, new.cost_nano_usd
-        part.failures = {**part.failures, **counted} if part.failures else counted
         return Change(timelines, failures, added.cost_nano_usd)
 
     def glimpse(self, record: Partials, seen: Glimpse) -> Change | None:
@@ -159,12 +167,17 @@ class Store:
             return None
         keys = (key for key in self._keys_of(seen.source) if key[0] in AT_ONCE)
         timelines = [self._timeline(key) for key in keys]
+        self._hear_of(seen.start // HOUR_MINUTES)
         for timeline in timelines:
             timeline.count(seen.start, seen.calls - part.calls, seen.cost_nano_usd - part.cost, 0, self.minute)
             timeline.glimpse(seen.start, seen.max_cost_nano_usd)
             self._index(timeline, seen.start // HOUR_MINUTES, seen.start)
         part.seen, part.calls, part.cost = seen.upto, seen.calls, seen.cost_nano_usd
         return Change(timelines)
+
+    def _hear_of(self, hour: int) -> None:
+        if self.first_hour is None or hour < self.first_hour:
+            self.first_hour = hour
 
     def _part(self, record: Partials, hour: bool, start: int, source: Source, since: int, upto: int) -> Part | None:
         """What is known of a cell; None when it is final, or too old to matter."""
@@ -204,12 +217,17 @@ class Store:
             keys = self._by_minute.get(minute)
             if keys is None:
                 keys = self._by_minute[minute] = {}
+            if key[0] in WITH_MINUTES:
+                keys[key] = timeline
+            keys = self._by_block.get(minute // BLOCK_MINUTES)
+            if keys is None:
+                keys = self._by_block[minute // BLOCK_MINUTES] = {}
             keys[key] = timeline
+        if hour < self._rolled:
+            return
         keys = self._by_hour.get(hour)
         if keys is None:
             keys = self._by_hour[hour] = {}
-            if self.first_hour is None or hour < self.first_hour:
-                self.first_hour = hour
         keys[key] = timeline
 
     def flushed(self, record: Partials) -> None:
@@ -249,40 +267,46 @@ class Store:
                 if last - first > DARK_AFTER:
                     self.dark |= dict.fromkeys(range(first // HOUR_MINUTES, last // HOUR_MINUTES + 1), True)
         resting = (minute - _RESTS_AFTER) // BLOCK_MINUTES
-        if resting > (before - _RESTS_AFTER) // BLOCK_MINUTES:
-            for timeline in self.keys_in(resting * BLOCK_MINUTES - BLOCK_MINUTES, BLOCK_MINUTES).values():
-                timeline.rest(resting - 1)
-        self._roll(minute)
-        for old in [m for m in self._by_minute if m < minute - ROLLED_AFTER - HOUR_MINUTES]:
+        for block in range(max((before - _RESTS_AFTER) // BLOCK_MINUTES, resting - _STEPS), resting):
+            for timeline in self.keys_in_block(block).values():
+                timeline.rest(block)
+        self._roll(before, minute)
+        oldest = minute - ROLLED_AFTER - HOUR_MINUTES
+        for old in [m for m in self._by_minute if m < oldest]:
             del self._by_minute[old]
+        for old in [block for block in self._by_block if block < oldest // BLOCK_MINUTES]:
+            del self._by_block[old]
         if minute // DAY_MINUTES != before // DAY_MINUTES:
             self._sweep(minute // HOUR_MINUTES)
 
-    def _roll(self, minute: int) -> None:
+    def _roll(self, before: int, minute: int) -> None:
         rolled = self.rolled_at(minute)
         for hour in sorted(h for h in self._by_hour if self._rolled <= h < rolled):
-            for timeline in self._by_hour[hour].values():
+            for timeline in self._by_hour.pop(hour).values():
                 timeline.roll_hour(hour)
         self._rolled = max(self._rolled, rolled)
+        if minute // HOUR_MINUTES == before // HOUR_MINUTES:
+            return
         whole = minute // HOUR_MINUTES - HOURS_WHOLE
-        for hour in sorted(h for h in self._by_hour if h < whole):
-            for timeline in self._by_hour.pop(hour).values():
+        for timeline in self.timelines.values():
+            for hour in sorted(h for h in timeline.hours if h < whole):
                 timeline.roll_day(hour)
+            if minute - timeline.last_minute > MINUTES:
+                timeline.ring = None
+        # What was remembered of an hour or a minute that has passed is of no use any more.
+        self.hourly.clear()
+        self.memos.clear()
 
     def _sweep(self, hour: int) -> None:
         """Once a day: forget what is older than is kept, and keys of which nothing is left."""
         day = hour // 24
         for timeline in list(self.timelines.values()):
-            for left in sorted(h for h in timeline.hours if h < hour - HOURS_WHOLE):
-                timeline.roll_day(left)
             timeline.book.trim(hour, far=timeline.key[0] in WITH_HABIT)
             timeline.days = {d: known for d, known in timeline.days.items() if d >= day - DAYS_WHOLE}
             timeline.usual = {d: known for d, known in timeline.usual.items() if d >= day - DAYS_WHOLE}
             oldest = timeline.book.first()
             timeline.tainted = {h: kind for h, kind in timeline.tainted.items() if oldest is not None and h >= oldest}
-            if self.minute - timeline.last_minute > MINUTES:
-                timeline.ring = None
-            elif timeline.ring is not None:
+            if timeline.ring is not None:
                 timeline.ring.rest()
             if oldest is None and not (timeline.blocks or timeline.hours or timeline.days):
                 self.forget(timeline)
@@ -306,18 +330,22 @@ class Store:
         """A tenant's timelines of a dimension; all of `provider` with an empty tenant."""
         return list(self._below.get((tenant, dimension), {}).values())
 
-    def keys_in(self, first: int, length: int) -> dict[Key, Timeline]:
-        """Keys that were counted in the minutes `first` to `first + length - 1`."""
-        found: dict[Key, Timeline] = {}
-        for minute in range(first, first + length):
-            found.update(self._by_minute.get(minute, {}))
-        return found
+    def keys_in_minute(self, minute: int) -> Mapping[Key, Timeline]:
+        """Keys of the dimensions in WITH_MINUTES that were counted in a minute."""
+        return self._by_minute.get(minute, {})
 
-    def keys_in_hours(self, first: int, length: int) -> dict[Key, Timeline]:
+    def keys_in_block(self, block: int) -> Mapping[Key, Timeline]:
+        """Keys that were counted in a block of five minutes."""
+        return self._by_block.get(block, {})
+
+    def keys_in_hours(self, first: int, length: int) -> Mapping[Key, Timeline]:
         """Keys that were counted in the hours `first` to `first + length - 1`, as far as those are held."""
         found: dict[Key, Timeline] = {}
-        for hour in range(first, first + length):
+        for hour in range(max(first, self._rolled), first + length):
             found.update(self._by_hour.get(hour, {}))
+        past = range(first, min(first + length, self._rolled))
+        if past:
+            found |= {key: one for key, one in self.timelines.items() if any(hour in one.hours for hour in past)}
         return found
 
     @staticmethod
@@ -343,7 +371,7 @@ class Store:
         self._below[_group(key)].pop(key, None)
         if key[0] == "model":
             self._asking[key[3:]].pop(key, None)
-        for index in (self._by_minute, self._by_hour):
+        for index in (self._by_minute, self._by_block, self._by_hour):
             for keys in index.values():
                 keys.pop(key, None)
         self.forgotten += 1
@@ -372,6 +400,8 @@ class Store:
             self._add(timeline)
             for block in timeline.blocks:
                 self._index(timeline, block * BLOCK_MINUTES // HOUR_MINUTES, block * BLOCK_MINUTES)
+            for minute in timeline.minutes:
+                self._index(timeline, minute // HOUR_MINUTES, minute)
             for hour in timeline.hours:
                 self._index(timeline, hour, None)
         self._parts = {place: dict(parts) for place, parts in state.parts}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from math import ceil, log
 from typing import Final
 
 ACCURACY: Final = 0.01
@@ -30,8 +31,8 @@ Sketch = dict[int, int]
 def index(value: float) -> int:
     """Bucket of a value; zero and below count as LOWEST."""
     if LOWEST < value < HIGHEST:
-        return math.ceil(math.log(value) * _PER_LOG)
-    return math.ceil(math.log(LOWEST if value <= LOWEST else HIGHEST) * _PER_LOG)
+        return ceil(log(value) * _PER_LOG)
+    return ceil(log(LOWEST if value <= LOWEST else HIGHEST) * _PER_LOG)
 
 
 def add(sketch: Sketch, value: float, count: int = 1) -> None:

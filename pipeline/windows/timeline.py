@@ -61,7 +61,7 @@ class Timeline(msgspec.Struct, gc=False):
     key: Key
     minutes: dict[int, Sum] = {}
     blocks: dict[int, Sum] = {}
-    fresh: set[int] = set()
+    fresh: tuple[int, ...] = ()
     hours: dict[int, bytes] = {}
     days: dict[int, bytes] = {}
     usual: dict[int, bytes] = {}
@@ -99,7 +99,8 @@ class Timeline(msgspec.Struct, gc=False):
         if self.key[0] in WITH_MINUTES:
             self._into(self.minutes, start, bucket)
         self._into(self.blocks, start // BLOCK_MINUTES, bucket)
-        self.fresh.add(at)
+        if at not in self.fresh:
+            self.fresh = (*self.fresh, at)
 
     def count(self, minute: int, calls: int, cost: int, failed: int, judged: int) -> None:
         """Count calls of a minute in the ring, where the dimension has one; `judged` as `Ring.add` has it."""
@@ -170,7 +171,7 @@ class Timeline(msgspec.Struct, gc=False):
         self.recent.pop(hour, None)
         first = hour * BLOCKS_AN_HOUR
         held = [self.blocks.pop(block) for block in range(first, first + BLOCKS_AN_HOUR) if block in self.blocks]
-        self.fresh.discard(hour)
+        self.fresh = tuple(one for one in self.fresh if one != hour)
         for minute in [m for m in self.minutes if m // HOUR_MINUTES <= hour]:
             del self.minutes[minute]
         if held:
@@ -220,6 +221,10 @@ class Timeline(msgspec.Struct, gc=False):
         if hour in self.hours:
             buckets.merge(total, unpack(self.hours[hour]))
         return total
+
+    def hour_sum(self, hour: int) -> Sum:
+        """The sum of an hour, as it is kept where that is the whole of it."""
+        return self.hours[hour] if hour in self.hours and hour not in self.fresh else self.hour_total(hour)
 
     def day_total(self, day: int) -> Bucket:
         """The sum of a day."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.audit.positions import Mark
-from pipeline.detection import words
+from pipeline.detection import awake, words
 from pipeline.detection.loops import LoopWatch, WatchState, run_key
 from pipeline.detection.run import LONGEST, MOST_BYTES, NEAR_REMEMBERED, REMEMBERED, Run, evidence, pack, unpack
 from pipeline.detection.run_velocity import Peers, RunVelocity
@@ -77,7 +77,7 @@ def test_whatever_a_run_does_it_is_the_same_after_packing_and_never_larger_than_
     watch = LoopWatch(Mark(1, 0))
     for fact in some_facts(seed, 120):
         watch.fold(fact)
-    for data in watch.runs.values():
+    for _, data in watch.runs.items():
         assert len(data) <= MOST_BYTES <= 900
         assert pack(unpack(data)) == data
 
@@ -104,7 +104,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(200):
         loop = msgspec.structs.replace(some_loop(dice), output=f"{number:016x}.{number:08x}", actions=(), results=())
         watch.fold(facts.call(NOON + number * 2_000, run="r", loop=loop))
-    (data,) = watch.runs.values()
+    ((_, data),) = watch.runs.items()
     run = unpack(data)
     assert len(run.strict) == 6 * REMEMBERED
     assert len(run.records) % NEAR_REMEMBERED == 0 and len(run.levels) == 16 * LONGEST
@@ -206,3 +206,17 @@ def test_samples_of_several_texts_are_the_sample_of_all_their_words() -> None:
         merged |= set(words.sample(text, KEY))
     every = [word for text in texts for word in text]
     assert tuple(sorted(merged)[: words.SAMPLE]) == words.sample(every, KEY)
+
+
+def test_runs_are_the_same_and_in_the_same_order_whether_they_are_awake_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = some_facts(7, 400)
+    found = []
+    for most in (1, 2, 512):
+        monkeypatch.setattr(awake, "MOST_AWAKE", most)
+        watch = LoopWatch(Mark(1, 0), max_runs=2)
+        anomalies = [one for fact in facts for one in watch.fold(fact)]
+        found.append((anomalies, watch.state()))
+    assert found[0] == found[1] == found[2]
+    assert found[0][1].forgotten > 10

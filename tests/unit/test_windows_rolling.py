@@ -218,7 +218,7 @@ def test_the_least_recent_keys_are_forgotten_beyond_the_bound() -> None:
     assert len(store.timelines) <= 50
     assert ("user", "t199", "u") in store.timelines
     assert store.forgotten >= 150
-    assert {key for keys in store._by_minute.values() for key in keys} == set(store.timelines)
+    assert {key for keys in store._by_block.values() for key in keys} == set(store.timelines)
 
 
 def test_a_key_that_was_silent_for_longer_than_is_kept_is_forgotten(store: Store) -> None:

@@ -100,11 +100,18 @@ def test_killed_guards_meters_and_judges_tell_each_finding_as_a_clean_run_does(i
         time.sleep(dice.uniform(0.2, 1.5))
     assert set(killed) == {"guard", "judge", "meter"}
 
-    def settled() -> bool:
-        installation.check()
-        return {one.rule for one in anomalies(installation)} >= RULES and _caught_up(installation)
+    lacking: set[str] = set()
 
-    wait_for("all findings, and every stage at the end of its input", settled, 120, 1.0)
+    def settled() -> bool:
+        nonlocal lacking
+        installation.check()
+        lacking = RULES - {one.rule for one in anomalies(installation)} or _untold(installation)
+        return not lacking
+
+    try:
+        wait_for("all findings, and every stage at the end of its input", settled, 120, 1.0)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; lacking: {sorted(lacking)}") from None
     installation.stop_stages()  # in good order: what was read is told
 
     told, truth = by_revision(anomalies(installation)), replayed(installation)
@@ -129,8 +136,7 @@ def _windows(value: bytes) -> list:  # type: ignore[type-arg]
         return []  # a late event's side row
 
 
-def _caught_up(installation: Installation) -> bool:
-    """Whether guard and judge have told everything that the logs hold so far."""
+def _untold(installation: Installation) -> set[str]:
+    """What opens by the logs as they are so far, and has not been told."""
     told = by_revision(anomalies(installation))
-    opened = {name for name in replayed(installation) if name[1] == 1}
-    return opened <= set(told)
+    return {name for name, revision in replayed(installation) if revision == 1 and (name, revision) not in told}

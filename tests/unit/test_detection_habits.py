@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.detection_feed import Spent, judged
-from bench.detection_play import Told
+from bench.detection.feed import Spent, judged
+from bench.detection.play import Told
 
 DAY = 1_440
 MONDAY = 20_402 * DAY

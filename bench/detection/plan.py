@@ -19,9 +19,7 @@ Sort = Literal["money", "trouble", "answers"]
 QUIET_DAYS: Final = 7
 SHARES: Final[dict[Sort, dict[str, float]]] = {
     "money": {"cost.spike": 4, "user.cost": 4, "call.outlier": 2.2, "price.unknown": 2, "traffic.silence": 1.7},
-    "trouble": {
-        "error.rate": 1, "latency.p95": 1, "provider.degraded": 1, "slo.burn": 0.8, "rate_limit.storm": 1,
-    },
+    "trouble": dict.fromkeys(("error.rate", "latency.p95", "provider.degraded", "slo.burn", "rate_limit.storm"), 1.0),
     "answers": dict.fromkeys(
         (
             "run.latency", "error.novel", "refusal.rate", "schema.validity", "guardrail.rate", "retrieval.hit_rate",
@@ -107,12 +105,19 @@ def _one_after_another(
 
 
 def _shuffled(names: list[str], weights: Floats, dice: np.random.Generator) -> Iterator[tuple[str, bool]]:
-    """Rules by their weights, as often with a positive event as with a negative one; never one for long."""
+    """Rules as often with a positive event as with a negative one, and never one for long.
+
+    Where all weigh the same every rule comes once in each way before any comes again, so that none is left with few
+    events; else they are drawn by their weights.
+    """
+    rounds = [(name, flag) for name in names for flag in (True, False)]
+    if (weights == weights[0]).all() and len(names) > 1:
+        while True:
+            for place in dice.permutation(len(rounds)):
+                yield rounds[int(place)]
+    chances = np.repeat(weights, 2) / (2 * weights.sum())
     while True:
-        rounds = [(name, bool(flag)) for name in names for flag in (True, False)]
-        chances = np.repeat(weights, 2) / (2 * weights.sum())
-        count = max(8, len(rounds))
-        for place in dice.choice(len(rounds), count, p=chances):
+        for place in dice.choice(len(rounds), max(8, len(rounds)), p=chances):
             yield rounds[int(place)]
 
 

@@ -73,12 +73,12 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     at_once: ClassVar[bool] = True
 
     same_hour: tuple[Bound, ...] = (
-        Bound(120, 1.75, 3.8),
-        Bound(60, 1.75, 3.8),
-        Bound(20, 2.0, 4.2),
+        Bound(120, 1.75, 3.6),
+        Bound(60, 1.75, 3.6),
+        Bound(20, 2.0, 4.0),
         Bound(5, 3.0, 6.0),
     )
-    per_call: Bound = Bound(60, 1.75, 3.7)
+    per_call: Bound = Bound(60, 1.75, 3.5)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
     clear: Ratio = 1.4
     known_hours: Count = 3

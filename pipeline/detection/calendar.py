@@ -25,6 +25,12 @@ def is_weekend(day: int) -> bool:
     return weekday(day) >= SATURDAY
 
 
+def is_working_everywhere(hour: int) -> bool:
+    """Whether an hour since 1970 is of Monday to Friday in every time zone: from Monday noon to Friday ten o'clock."""
+    of_week = 24 * weekday(hour // 24) + hour % 24
+    return 12 <= of_week < 4 * 24 + 10
+
+
 def same_weekday(day: int, known: Sequence[int], most: int = 4) -> list[int]:
     """The earlier days that have a day's weekday, newest first."""
     return [one for one in sorted(known, reverse=True) if one < day and weekday(one) == weekday(day)][:most]

@@ -23,6 +23,8 @@ from schemas.anomaly import Severity, Span, SuggestedControl
 NANO: Final = 1_000_000_000
 # Costs of the calls of one run resemble one another: so many calls are one independent payment.
 CORRELATED: Final = 2.0
+# So long may one burst of calls be.
+BURST_MINUTES: Final = 5
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,12 +73,12 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     at_once: ClassVar[bool] = True
 
     same_hour: tuple[Bound, ...] = (
-        Bound(120, 1.75, 3.8),
-        Bound(60, 1.75, 3.8),
-        Bound(20, 2.0, 4.2),
+        Bound(120, 1.75, 3.6),
+        Bound(60, 1.75, 3.6),
+        Bound(20, 2.0, 4.0),
         Bound(5, 3.0, 6.0),
     )
-    per_call: Bound = Bound(60, 1.75, 3.7)
+    per_call: Bound = Bound(60, 1.75, 3.5)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
     clear: Ratio = 1.4
     known_hours: Count = 3
@@ -162,6 +164,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
             rest = cost - scene.timeline.dearest_call(scene.minute, bound.minutes)
             if not self._matters(rest, expected, bound) or not self._is_beyond(rest, expected, past, bound):
                 continue
+            if not self._lasts(scene, cost, expected, bound):
+                continue
             if self._stands_out(rest, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
                 return self._finding(scene, bound, expected, cost)
         return None
@@ -170,6 +174,14 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         """Whether the cost is further from the expectation than days of this key are from each other."""
         scatter = past.scatter(bound.minutes) * math.sqrt(1 + 1 / expected.days)
         return math.log(cost / expected.cost) >= self.scatters * scatter
+
+    def _lasts(self, scene: Scene, cost: float, expected: Expectation, bound: Bound) -> bool:
+        """Whether the window is too dear without its dearest piece, too: one burst of calls is no hour that is dear."""
+        if bound.minutes <= BURST_MINUTES:
+            return True
+        by_minute = scene.timeline.cost_by_minute(scene.minute - bound.minutes + 1, bound.minutes)
+        dearest = max(sum(by_minute[at : at + BURST_MINUTES]) for at in range(0, bound.minutes, BURST_MINUTES))
+        return cost - dearest >= self.clear * expected.cost * (1 - BURST_MINUTES / bound.minutes)
 
     def _parts_stand_out(self, scene: Scene, bound: Bound) -> bool:
         """Whether the parts together stand out, each measured by its own payments.
@@ -216,6 +228,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         if not self._matters(cost, expected, bound):
             return False
         # One call may be as dear as an hour; that is another finding than an hour that is dear.
+        if not self._lasts(scene, cost, expected, bound):
+            return False
         cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
         return self._matters(cost, expected, bound) and self._stands_out(cost, expected, bound, payment)
 

@@ -6,8 +6,13 @@ Which earlier days an hour is compared with:
 - Of the last six days those that ran alike around that hour a week ago or more; in the first week, when no weekday is
   known twice, the higher ones of those that there are, because nothing tells working days from others yet.
 
-Hours that a finding covered, and those in which nobody watched, are left out. How much the days that are compared
-differ from each other is the `scatter` of the hour: a nightly batch of another size every time is no habit.
+Hours in which nobody watched are left out, and so are those that a finding covered: yesterday's incident is no habit.
+Two things are, although they were told: what was told of this hour on three days of the last six, and in the first week
+what came after days of which none was a working day all over the world. Without that an office that grew, or one whose
+Monday begins on Sunday evening UTC, would be told of every day for ever.
+
+How much the days that are compared differ from each other is the `scatter` of the hour: a nightly batch of another size
+every time is no habit.
 
 Costs are made by the hour and remembered for an hour; windows are put together from them, by quarters. Pure.
 """
@@ -29,10 +34,13 @@ from pipeline.windows.watermark import HOUR_MINUTES
 DAY_HOURS: Final = 24
 WEEK_HOURS: Final = 7 * DAY_HOURS
 WEEKS: Final = 4
-# Days are alike when what they cost around the hour differs by less than this factor.
+# Days are alike when what they cost around the hour differs by less than this factor and so many deviations of chance.
 ALIKE: Final = 1.5
+BY_CHANCE: Final = 1.5
 # Of the working days that are known in the first week, the higher part.
 HIGHER_PART: Final = 0.7
+# What was told on so many of the last days is how days are now.
+OFTEN: Final = 3
 # How days may have grown since a week, or several weeks.
 GROWTH: Final = (0.5, 3.0)
 # Hours on either side that scatter is measured over.
@@ -130,6 +138,7 @@ class Habit:
         self._scatter: dict[int, float] = {}
         self._level: dict[int, float] = {}
         self._sums: _Sums | None = None
+        self._one: float | None = None
 
     def usual(self, hour: int) -> Usual | None:
         """What an hour usually costs; None where no day says so."""
@@ -188,11 +197,15 @@ class Habit:
         return self._scatter[hour]
 
     def _make(self, hour: int) -> Usual | None:
-        same, recent = (
-            self._draws(hour, range(WEEK_HOURS, (WEEKS + 1) * WEEK_HOURS, WEEK_HOURS)),
-            self._draws(hour, range(DAY_HOURS, WEEK_HOURS, DAY_HOURS)),
-        )
-        chosen = self._first_week(hour, recent) if not same else self._by_weekday(hour, same, recent)
+        days = range(DAY_HOURS, WEEK_HOURS, DAY_HOURS)
+        same = self._draws(hour, range(WEEK_HOURS, (WEEKS + 1) * WEEK_HOURS, WEEK_HOURS))
+        recent, covered = self._draws(hour, days), self._draws(hour, days, covered=True)
+        if len(covered) >= OFTEN:
+            chosen = covered
+        elif same:
+            chosen = self._by_weekday(hour, same, recent)
+        else:
+            chosen = self._first_week(hour, recent, covered)
         if not chosen:
             return None
         draws = [draw for _, draw in chosen]
@@ -201,23 +214,24 @@ class Habit:
             # One day's hour may have been low by chance; the hours around it rarely are too.
             cost = max([cost, *(self._around(at) for at, _ in chosen)])
         calls = _middle([draw.calls for draw in draws])
-        return Usual(cost, calls, len(draws), tuple(draw.cost for draw in draws), _quarters(draws))
+        return Usual(cost, calls, len(draws), tuple(draw.cost for draw in draws), _quarters(draws, cost))
 
-    def _draws(self, hour: int, back: range) -> list[tuple[int, Draw]]:
-        """(hour, what it cost as it would now) of earlier days that say something."""
+    def _draws(self, hour: int, back: range, *, covered: bool = False) -> list[tuple[int, Draw]]:
+        """(hour, what it cost as it would now) of earlier days: those that no finding covered, or that one did."""
         found = []
         for hours in back:
             at = hour - hours
             if at < self._known_from:
                 break
-            known = self._known(at)
+            known = self._known(at, covered=covered)
             if known is not None:
                 growth = self._grown(hours // WEEK_HOURS) if hours >= WEEK_HOURS else 1.0
                 found.append((at, Draw(known.cost * growth, known.calls * growth, known)))
         return found
 
-    def _known(self, hour: int) -> Hour | None:
-        if hour in self._dark or self._timeline.tainted.get(hour, 0) & Taint.COST:
+    def _known(self, hour: int, *, covered: bool = False) -> Hour | None:
+        """What is known of an hour that no finding covered, or of one that was `covered`."""
+        if hour in self._dark or bool(self._timeline.tainted.get(hour, 0) & Taint.COST) != covered:
             return None
         known = self._timeline.hour(hour)
         if not self._without:
@@ -228,8 +242,13 @@ class Habit:
             calls, cost = calls - part.calls, cost - part.cost
         return known if cost == known.cost else Hour(max(0.0, calls), max(0.0, cost), quarters=known.quarters)
 
-    def _first_week(self, hour: int, recent: list[tuple[int, Draw]]) -> list[tuple[int, Draw]]:
+    def _first_week(
+        self, hour: int, recent: list[tuple[int, Draw]], covered: list[tuple[int, Draw]]
+    ) -> list[tuple[int, Draw]]:
         """The higher ones of the days that are known, when nobody can say yet which of them are alike."""
+        if not any(calendar.is_working_everywhere(at) for at, _ in recent):
+            # What was told may have been the first day of work.
+            recent = [*recent, *covered]
         working = sum(not calendar.is_weekend(at // DAY_HOURS) for at, _ in recent)
         if not recent or (not working and not calendar.is_weekend(hour // DAY_HOURS)):
             return []
@@ -245,8 +264,14 @@ class Habit:
             others = [self._around(at) for at, _ in recent if calendar.is_weekend(at // DAY_HOURS) == kind]
             if len(others) >= 2 and median(others) > ALIKE * base:
                 base, same = median(others), []
-        alike = [one for one in recent if base / ALIKE <= self._around(one[0]) <= base * ALIKE]
-        return [*same, *alike]
+        return [*same, *(one for one in recent if self._are_alike(base, self._around(one[0])))]
+
+    def _are_alike(self, one: float, other: float) -> bool:
+        """Whether two costs of an hour and its neighbours differ by no more than days and chance make them."""
+        if one <= 0 or other <= 0:
+            return one == other
+        chance = math.sqrt(self._payment() / 3 * (1 / one + 1 / other))
+        return abs(math.log(other / one)) <= math.log(ALIKE) + BY_CHANCE * min(1.0, chance)
 
     def _was_holiday(self, day: int) -> bool:
         """Whether a day was less than half of the middle one of the days after it, as a whole."""
@@ -297,23 +322,26 @@ class Habit:
 
     def _payment(self) -> float:
         """How large one independent payment of the last two days was: mean square over mean, in runs of a few."""
-        hours = [self._timeline.hour(at) for at in range(self.now - 2 * DAY_HOURS, self.now - 1)]
-        cost = sum(known.cost for known in hours)
-        return RUN * sum(known.squares for known in hours) * 1e6 / cost if cost > 0 else 0.0
+        if self._one is None:
+            hours = [self._timeline.hour(at) for at in range(self.now - 2 * DAY_HOURS, self.now - 1)]
+            cost = sum(known.cost for known in hours)
+            self._one = RUN * sum(known.squares for known in hours) * 1e6 / cost if cost > 0 else 0.0
+        return self._one
 
 
 def _middle(values: list[float]) -> float:
     return median(values) if len(values) > 2 else sum(values) / len(values)
 
 
-def _quarters(draws: list[Draw]) -> tuple[float, float, float, float]:
+def _quarters(draws: list[Draw], usual: float) -> tuple[float, float, float, float]:
+    """Share of the cost in each quarter; a day counts no more than a usual one, or one dear call would say it all."""
     parts, total = [0.0, 0.0, 0.0, 0.0], 0.0
     for draw in draws:
-        whole = sum(draw.hour.quarters)
+        whole, weight = sum(draw.hour.quarters), min(draw.cost, usual)
         if whole:
-            total += draw.cost
+            total += weight
             for place, part in enumerate(draw.hour.quarters):
-                parts[place] += draw.cost * part / whole
+                parts[place] += weight * part / whole
     if total <= 0:
         return _EVEN
     return parts[0] / total, parts[1] / total, parts[2] / total, parts[3] / total

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.detection_cells import INPUT_TOKENS, OUTPUT_TOKENS, Places, cells
-from bench.detection_naive import told
-from bench.detection_play import Played, Series, Told
-from bench.detection_score import score
-from bench.detection_traffic import (
+from bench.detection.cells import INPUT_TOKENS, OUTPUT_TOKENS, Places, cells
+from bench.detection.naive import told
+from bench.detection.play import Played, Series, Told
+from bench.detection.score import score
+from bench.detection.traffic import (
     DAY,
     FINISHES,
     LABELS,
@@ -23,8 +23,8 @@ from bench.detection_traffic import (
     calls_of,
     flat_week,
 )
-from bench.detection_truth import Event, visibility
-from bench.detection_worlds import world
+from bench.detection.truth import Event, visibility
+from bench.detection.worlds import world
 from pipeline.audit.positions import Mark
 from pipeline.windows import bucket as buckets
 from pipeline.windows.partials import PartialFold, records

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.detection_feed import Spent, judged
-from bench.detection_play import Told
+from bench.detection.feed import Spent, judged
+from bench.detection.play import Told
 
 DAY = 1_440
 MONDAY = 20_402 * DAY
@@ -47,6 +47,41 @@ def odd_office(day: int, minute: int) -> float:
 def test_weeks_of_an_office_are_no_spikes_whichever_days_it_is_closed() -> None:
     assert told(calls(office, 23), 23, "cost.spike") == []
     assert told(calls(odd_office, 23), 23, "cost.spike") == []
+
+
+def test_an_office_whose_monday_begins_on_sunday_evening_is_told_of_its_first_monday_and_not_of_its_tuesday() -> None:
+    def eastern(day: int, minute: int) -> float:
+        local = day * DAY + minute + 9 * 60
+        return max(25.0, office(local // DAY, local % DAY)) if day >= 4 else 0.0
+
+    found = told(calls(eastern, 25), 25, "cost.spike")
+    assert [one.minute // DAY for one in found] == [6]
+
+
+def test_what_was_told_in_the_first_week_hides_nothing_from_the_second_on() -> None:
+    def tripled(day: int, minute: int) -> float:
+        return office(day, minute) * (3.0 if day in (2, 9, 16) and 600 <= minute < 720 else 1.0)
+
+    found = told(calls(tripled, 18), 18, "cost.spike")
+    assert [one.minute // DAY for one in found] == [2, 9, 16]
+
+
+def test_one_dear_call_of_last_week_does_not_say_how_the_hour_is_spread() -> None:
+    made = calls(office, 16)
+    made[MONDAY + 7 * DAY + 609].append(Spent("acme", "chat", PROVIDER, 40_000_000_000))
+    assert told(made, 16, "cost.spike") == []
+
+
+def test_a_burst_of_dear_calls_is_no_hour_that_is_dear_and_the_same_money_over_an_hour_is() -> None:
+    def with_more(minutes: range) -> list[Told]:
+        made = calls(lambda day, minute: 40.0, 10)
+        for minute in minutes:
+            more = Spent("acme", "chat", PROVIDER, 600_000_000 // len(minutes))
+            made.setdefault(MONDAY + 9 * DAY + minute, []).extend([more] * 6)
+        return told(made, 10, "cost.spike")
+
+    assert with_more(range(739, 740)) == []
+    assert len(with_more(range(724, 784, 5))) == 1
 
 
 def test_growth_is_no_spike_and_a_doubling_on_top_of_it_is() -> None:

@@ -66,7 +66,8 @@ def test_a_tenant_whose_calls_triple_is_found_within_the_hour(plant: Plant) -> N
     assert finding.baseline is not None and finding.ratio is not None and finding.ratio > 1.75
     assert finding.details["calls_ratio"] > 1.75
     assert finding.details["features_usd"] == {"chat": pytest.approx(finding.observed, rel=1e-5)}
-    assert len(finding.evidence) == 5
+    # The dearest call of each five minutes of the window, which may be the one of twenty.
+    assert 4 <= len(finding.evidence) <= 5
     assert "times the" in finding.why and "tenant acme" in finding.why
 
 

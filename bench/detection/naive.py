@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detection_play import BLOCK, Played, Series, Told
-from bench.detection_traffic import DAY
+from bench.detection.play import BLOCK, Played, Series, Told
+from bench.detection.traffic import DAY
 
 Floats = NDArray[np.float64]
 STEP: Final = 5

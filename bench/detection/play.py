@@ -12,9 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detection_traffic import DAY
-from bench.detection_truth import Event
-from bench.detection_worlds import MONDAY, Sort, Style, play, world
+from bench.detection.days import MONDAY, play
+from bench.detection.plan import Sort
+from bench.detection.traffic import DAY
+from bench.detection.truth import Event
+from bench.detection.worlds import Style, world
 from pipeline.detection.judging import Judge
 from pipeline.detection.versions import Versions
 from pipeline.windows import sketch

@@ -3,7 +3,7 @@
 `office` traffic has working hours of any time zone, weekends, growth, days and hours that differ, calls in runs and
 costs of any skew. `other` traffic is made by other means, which nothing was chosen by: shifts, working weeks that begin
 on Sunday, evenings, nightly batches, agents in heavy-tailed bursts, noise that lasts, holidays, latencies with two
-humps. What happens to them stands in `detection_truth`; here are only the means to make it happen.
+humps. What happens to them stands in `truth`; here are only the means to make it happen.
 """
 
 from __future__ import annotations

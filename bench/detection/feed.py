@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from bench.detection_cells import Places
-from bench.detection_play import Series, Told, rules, told_of
+from bench.detection.cells import Places
+from bench.detection.play import Series, Told, rules, told_of
 from pipeline.detection.judging import Judge
 from pipeline.detection.registry import RULES
 from pipeline.windows import sketch

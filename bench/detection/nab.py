@@ -17,10 +17,10 @@ from typing import Final
 
 import numpy as np
 
-from bench.detection_feed import Spent, judged
-from bench.detection_naive import BOUNDS, told
-from bench.detection_play import Series, Told
-from bench.detection_score import MONTH, Score, add
+from bench.detection.feed import Spent, judged
+from bench.detection.naive import BOUNDS, told
+from bench.detection.play import Series, Told
+from bench.detection.score import MONTH, Score, add
 from bench.figures import Report
 from bench.loops_material import SHARED
 

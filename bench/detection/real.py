@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from bench.detection_feed import Spent, judged
-from bench.detection_naive import BOUNDS, told
-from bench.detection_play import Played, Series, Told
-from bench.detection_score import add, score
-from bench.detection_truth import Event, money_size
+from bench.detection.feed import Spent, judged
+from bench.detection.naive import BOUNDS, told
+from bench.detection.play import Played, Series, Told
+from bench.detection.score import add, score
+from bench.detection.truth import Event, money_size
 from bench.figures import Report
 from bench.loops_material import SHARED
 from pipeline.detection.registry import BY_NAME

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.detection_play import Played, Told
-from bench.detection_truth import CONSEQUENCES, Event
+from bench.detection.play import Played, Told
+from bench.detection.truth import CONSEQUENCES, Event
 from bench.figures import Report
 
 # Minutes after the end of an event in which it may still be told of.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detection_traffic import EVALUATIONS, FINISHES, LABELS, LANGUAGES, STATUSES, Columns, Feature, Tenant
+from bench.detection.traffic import EVALUATIONS, FINISHES, LABELS, LANGUAGES, STATUSES, Columns, Feature, Tenant
 from pipeline.windows import sketch
 from pipeline.windows.bucket import FAILURES
 from schemas.partial import Bucket, Cell, Failure, Judged, Quality, Shape, Source

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from bench import detection_loops, detection_nab, detection_real, detection_simulated
+from bench.detection import loops, nab, real, simulated
 from bench.figures import Report
 
 PARTS: Final[dict[str, Callable[[bool], Report]]] = {
-    "a": detection_simulated.figures,
-    "b": detection_loops.figures,
-    "c": detection_nab.figures,
-    "d": detection_real.figures,
+    "a": simulated.figures,
+    "b": loops.figures,
+    "c": nab.figures,
+    "d": real.figures,
     # Part (a) on the half that parameters were chosen on.
-    "t": partial(detection_simulated.figures, tuned=True),
+    "t": partial(simulated.figures, tuned=True),
 }
 
 

@@ -100,17 +100,19 @@ class Book(msgspec.Struct, gc=False):
             hour // 24, known.calls - gone[0], known.cost - gone[1], known.failed - gone[2], known.slow - gone[3]
         )
 
-    def add(self, hour: int, calls: int, cost: int, failed: int) -> bool:
+    def add(self, hour: int, more: Hour) -> bool:
         """Correct an hour by late calls; False when there is no record of it."""
         place, found = _find(self.near, _HOUR.size, hour)
         if not found:
             return False
         values = list(_HOUR.unpack_from(self.near, place))
-        values[1] += calls
-        values[2] += cost
-        values[6] += failed
+        values[1] += more.calls
+        values[2] += more.cost
+        values[3] += more.squares
+        values[5] = max(values[5], more.dearest)
+        values[6] += more.failed
         _HOUR.pack_into(self.near, place, *values)
-        self._count_day(hour // 24, calls, cost, failed, 0.0)
+        self._count_day(hour // 24, more.calls, more.cost, more.failed, 0.0)
         return True
 
     def hour(self, hour: int) -> Hour | None:

@@ -90,9 +90,15 @@ class Timeline(msgspec.Struct, gc=False):
         if at >= rolled_before:
             self.recent.pop(at, None)
         elif bucket.calls:
-            failed = buckets.failed(bucket.errors)
-            if not self.book.add(at, bucket.calls, bucket.cost_nano_usd, failed):
-                self.book.put(at, Hour(float(bucket.calls), float(bucket.cost_nano_usd), failed=float(failed)))
+            more = Hour(
+                calls=float(bucket.calls),
+                cost=float(bucket.cost_nano_usd),
+                squares=float(bucket.cost_squares),
+                dearest=float(bucket.max_cost_nano_usd),
+                failed=float(buckets.failed(bucket.errors)),
+            )
+            if not self.book.add(at, more):
+                self.book.put(at, more)
         if hour or at < rolled_before:
             self._into_hour(at, bucket, whole_from)
             return

@@ -175,6 +175,25 @@ def test_a_price_rise_is_found_in_events_that_all_arrive_late_at_once() -> None:
     assert finding.subject == {"tenant": "acme"} and finding.ratio is not None and finding.ratio >= 1.8
 
 
+@pytest.mark.parametrize("minute", [6, 36, 54])
+def test_a_price_rise_is_found_by_late_hours_at_any_minute_of_the_hour(minute: int) -> None:
+    """A backlog of nine hours comes in pieces while the clock goes on; calls of the last hour cost three times as much."""
+    plant, dice = Plant(partitions=4), Random(5)
+    now_ms = late_ms = NOON + minute * MINUTE_MS
+    plant.until(now_ms)
+    for number in range(3_000):
+        if number % 250 == 249:
+            late_ms += 4_000
+            plant.until(late_ms)
+            plant.flush()
+        at_ms = now_ms - 9 * HOUR_MS * (1 - number / 3_000)
+        usd = dice.uniform(0.002, 0.003) * (3 if at_ms > now_ms - HOUR_MS else 1)
+        plant.folds[number % 4].fold(plant.facts[number % 4].call(at_ms, usd=usd, received_at=int(late_ms)))
+    plant.until(now_ms + 10 * MINUTE_MS)
+    plant.flush()
+    assert [one.subject for one in plant.opened("cost.spike")] == [{"tenant": "acme"}]
+
+
 # -- latency
 
 

@@ -85,10 +85,13 @@ def test_an_hour_that_is_written_again_counts_once_in_its_day() -> None:
     book = Book()
     book.put(48, Hour(10.0, 5.0, failed=1.0))
     book.put(48, Hour(12.0, 6.0, failed=1.0, slow=2.0))
-    assert book.add(48, 1, 2, 1) and not book.add(49, 1, 2, 1)
+    late = Hour(1.0, 2.0, squares=4.0, dearest=2.0, failed=1.0)
+    assert book.add(48, late) and not book.add(49, late)
     day = book.day(2)
     assert (day.calls, day.cost, day.failed, day.slow) == (13.0, 8.0, 2.0, 2.0)
-    assert book.hour(48) is not None and math.isnan(book.hour(48).p95_ms)  # type: ignore[union-attr]
+    known = book.hour(48)
+    assert known is not None and math.isnan(known.p95_ms)
+    assert (known.calls, known.squares, known.dearest) == (13.0, 4.0, 2.0)
 
 
 def test_older_hours_keep_calls_and_cost_and_then_go() -> None:

@@ -177,7 +177,7 @@ def test_a_price_rise_is_found_in_events_that_all_arrive_late_at_once() -> None:
 
 @pytest.mark.parametrize("minute", [6, 36, 54])
 def test_a_price_rise_is_found_by_late_hours_at_any_minute_of_the_hour(minute: int) -> None:
-    """A backlog of nine hours comes in pieces while the clock goes on; the last hour's calls cost three times as much."""
+    """A backlog of nine hours comes in pieces while time goes on; calls of the last hour cost three times as much."""
     plant, dice = Plant(partitions=4), Random(5)
     now_ms = late_ms = NOON + minute * MINUTE_MS
     plant.until(now_ms)

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from drain3.drain import Drain, LogCluster
 
 from pipeline.intake.shapes import TAKEN_OUT
 from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from schemas.partial import Failure, Source
+
+if TYPE_CHECKING:
+    from drain3.drain import Drain
 
 KINDS: Final = 500
 TENANTS: Final = 1_000
@@ -162,6 +164,9 @@ class Novelty:
 
 def _grown(kinds: list[Kind]) -> Drain:
     """The tree that these kinds lead to: each went in with the words that it was first seen with."""
+    # Only a judge that has errors to cluster needs it, and it takes a tenth of a second to load.
+    from drain3.drain import Drain, LogCluster
+
     tree = Drain(depth=DEPTH, sim_th=SIMILAR, max_clusters=None, param_str=TAKEN_OUT, parametrize_numeric_tokens=False)
     for number, kind in enumerate(kinds, 1):
         cluster = LogCluster(kind.born, number)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.detection.messages import messages_of, said
 from pipeline.intake.languages import language_of, words_of
-from pipeline.intake.texts import strings
+from pipeline.intake.strings import strings
 from schemas.event import Event
 
 OUTPUT_CHARS: Final = 400

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from pipeline.intake import quoted
 from pipeline.intake.keyed import said_by
+from pipeline.intake.strings import MAX_DEPTH
 from pipeline.redaction import PLAIN, Treatment
 from schemas.vocabulary import STRUCTURE
 
-MAX_DEPTH: Final = 32
 TOO_DEEP: Final = "<TOO_DEEP>"
 # An integer with fewer digits cannot be a card, an account, a telephone or a social security number.
 NUMBER_IS_TEXT: Final = 1_000_000
@@ -191,15 +191,3 @@ def _written(part: _Quoted, answers: Sequence[str], counts: Counter[str] | None)
     if filled == part.found.value:
         return part.written
     return filled if part.found.kind == "plain" else _encode(filled).decode()
-
-
-def strings(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every string in a JSON value, for what only reads text (lengths, refusals), not for what is kept."""
-    if isinstance(value, str):
-        yield value
-    elif depth < MAX_DEPTH and isinstance(value, list):
-        for item in value:
-            yield from strings(item, depth + 1)
-    elif depth < MAX_DEPTH and isinstance(value, dict):
-        for item in value.values():
-            yield from strings(item, depth + 1)

@@ -247,12 +247,16 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         """The last hours against what the open finding stood on; None when it is clear."""
         cost = scene.timeline.cost[_HOUR]
         if "level" in memory:
+            # A longer window than the one that found it remembers the spike itself: only what would be a finding there
+            # holds it open.
+            longest = max(HOUR_MINUTES, memory.get("minutes", 0))
             for bound in self.same_hour:
                 if bound.minutes >= HOUR_MINUTES:
                     habit = past.same_hour(bound.minutes)
                     expected = habit and past.careful(habit, bound.minutes, memory["level"])
                     cost = scene.timeline.cost[LENGTHS.index(bound.minutes)]
-                    if expected is not None and 0 < self.clear * expected.cost <= cost:
+                    least = self.clear if bound.minutes <= longest else bound.ratio
+                    if expected is not None and 0 < least * expected.cost <= cost:
                         return self._finding(scene, bound, expected, cost)
             return None
         if "busiest_cost" in memory:
@@ -293,7 +297,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
                 "calls_ratio": round(calls_ratio, 2),
                 "cost_per_call_ratio": round(each_ratio, 2),
             },
-            memory=_frozen(expected),
+            memory=_frozen(expected, bound.minutes),
             suggested_control=SuggestedControl("switch", names, f"{ratio:.1f} times the expected cost"),
         )
 
@@ -301,9 +305,9 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
 _HOUR: Final = LENGTHS.index(HOUR_MINUTES)
 
 
-def _frozen(expected: Expectation) -> dict[str, float]:
+def _frozen(expected: Expectation, minutes: int) -> dict[str, float]:
     if expected.kind == "same_hour":
-        return {"level": expected.level}
+        return {"level": expected.level, "minutes": minutes}
     if expected.kind == "busiest_hour":
         return {"busiest_cost": expected.cost, "busiest_calls": expected.calls}
     return {}

@@ -158,6 +158,19 @@ def test_a_spike_is_resolved_when_the_hour_is_ordinary_again_and_its_hours_are_n
     assert len(plant.opened()) == 2
 
 
+def test_a_short_spike_is_over_soon_and_what_comes_then_is_another(plant: Plant) -> None:
+    """The window of two hours remembers the spike itself: it must not hold the finding of twenty minutes."""
+    steady(plant, MIDNIGHT_MS, 36)
+    noon = MIDNIGHT_MS + 36 * HOUR_MS
+    steady(plant, noon, 0.5, a_minute=12.0, seed=2)
+    steady(plant, noon + 0.5 * HOUR_MS, 2, seed=3)
+    steady(plant, noon + 2.5 * HOUR_MS, 1.5, a_minute=9.0, seed=4)
+    opened = plant.opened("cost.spike")
+    assert [one.subject for one in opened] == 2 * [{"tenant": "acme"}]
+    over = next(one for one in plant.anomalies if one.state == "resolved")
+    assert minutes_after(over, noon + 0.5 * HOUR_MS) < 110
+
+
 def test_a_price_rise_is_found_in_events_that_all_arrive_late_at_once() -> None:
     """A script tells thirty hours within a second, on a clock that is at now already."""
     plant = Plant(partitions=4)

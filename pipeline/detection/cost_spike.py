@@ -162,9 +162,11 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
             # A launch is a finding only where it is beyond all proportion.
             cost -= round(min(expected.launched, self.new_features * expected.cost))
             rest = cost - scene.timeline.dearest_call(scene.minute, bound.minutes)
-            if not self._matters(rest, expected, bound) or not self._is_beyond(rest, expected, past, bound):
-                continue
-            if not self._lasts(scene, cost, expected, bound):
+            if not (
+                self._matters(rest, expected, bound)
+                and self._is_beyond(rest, expected, past, bound)
+                and self._lasts(scene, cost, expected, bound)
+            ):
                 continue
             if self._stands_out(rest, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
                 return self._finding(scene, bound, expected, cost)
@@ -225,11 +227,9 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         return self._finding(scene, self.busiest_hour, busiest, cost)
 
     def _exceeds(self, scene: Scene, cost: int, expected: Expectation, bound: Bound, payment: float) -> bool:
-        if not self._matters(cost, expected, bound):
+        if not self._matters(cost, expected, bound) or not self._lasts(scene, cost, expected, bound):
             return False
         # One call may be as dear as an hour; that is another finding than an hour that is dear.
-        if not self._lasts(scene, cost, expected, bound):
-            return False
         cost -= scene.timeline.dearest_call(scene.minute, bound.minutes)
         return self._matters(cost, expected, bound) and self._stands_out(cost, expected, bound, payment)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.intake.identify import Identifiers, one_of
 from pipeline.intake.shapes import Shape, shape_of
 from pipeline.pricing import PriceBook
 from schemas.clean import Replay
-from schemas.event import Event
+from schemas.event import Event, Guardrail
 from schemas.fact import Fact, Loop
 from schemas.position import Position
 from schemas.vocabulary import ERROR_TYPES, FINISH_REASONS, JUDGEMENTS
@@ -92,7 +93,7 @@ class FactMaker:
             retry_after_s=error.retry_after_s if error else None,
             schema_valid=event.schema_valid,
             guardrails_triggered=sum(g.triggered for g in event.guardrails) if event.guardrails else None,
-            guardrails=self._triggered(tenant, event) if event.guardrails else (),
+            guardrails=self._triggered(tenant, event.guardrails) if event.guardrails else (),
             refusal=True if event.status == "refused" or event.finish_reason == "refusal" else shape.refusal,
             error_words=shape.error_words,
             cost_nano_usd=price.cost_nano_usd,
@@ -118,10 +119,8 @@ class FactMaker:
         unit = event.run or event.session or event.id or ""
         return self.identifiers.keys.hash("route", fact.tenant, "run", unit)[:16].encode()
 
-    def _triggered(self, tenant: str, event: Event) -> tuple[str, ...]:
-        names = (
-            self.identifiers.readable(tenant, "guardrail", one.name) for one in event.guardrails or () if one.triggered
-        )
+    def _triggered(self, tenant: str, guardrails: Sequence[Guardrail]) -> tuple[str, ...]:
+        names = (self.identifiers.readable(tenant, "guardrail", one.name) for one in guardrails if one.triggered)
         return tuple(sorted({name or "" for name in names}))
 
     def _error_type(self, tenant: str, value: str | None) -> str | None:

@@ -149,13 +149,26 @@ def event_id(number: int) -> str:
     return f"0193a5c0-0000-7000-8000-{number:012d}"
 
 
+_EVENT_ID = re.compile(r"0193a5c0-0000-7000-8000-(\d{12})")
+
+
 def _look(found: dict[str, set[int]], place: str, search: Search, text: str) -> None:
     """Take note of values of which something stands in a text: eight characters in their own record, or twelve."""
-    for number in search.seen(text):
-        value = plain(search.values[number])
-        longer = any(value[i : i + BY_CHANCE] in plain(text) for i in range(max(1, len(value) - BY_CHANCE + 1)))
-        if event_id(number) in text or longer:
-            found.setdefault(place, set()).add(number)
+    known = found.get(place, set())
+    seen = search.seen(text) - known
+    if not seen:
+        return
+    text = plain(text)
+    its_own = {int(digits) for digits in _EVENT_ID.findall(text)}
+    twelves = {text[i : i + BY_CHANCE] for i in range(max(1, len(text) - BY_CHANCE + 1))}
+
+    def longer(value: str) -> bool:
+        if len(value) < BY_CHANCE:
+            return value in text
+        return any(value[i : i + BY_CHANCE] in twelves for i in range(len(value) - BY_CHANCE + 1))
+
+    if new := {number for number in seen if number in its_own or longer(plain(search.values[number]))}:
+        found[place] = known | new
 
 
 def _written(data: bytes) -> str:
@@ -181,14 +194,20 @@ def main() -> None:
     options = parser.parse_args()
     report: dict[str, Any] = {"seed": options.seed}
     begun = time.monotonic()
+
+    def told(part: str) -> None:  # a run is long: what is known is said at once
+        print(json.dumps({part: report[part]}, ensure_ascii=False), file=sys.stderr, flush=True)
+
     if options.values:
         redactor = Redactor(RedactionConfig(ner=False, cache_bytes=0), processes=2)
         redactor.start()
         report["in_process"] = in_process(redactor, options.values, options.seed, progress=True)
+        told("in_process")
         report["can_still_be_read"] = hidden(redactor, min(options.values, 4_000), options.seed + 3)
         redactor.close()
     if options.events:
         report["through_kafka"] = through_kafka(options.events, options.seed + 1, {})
+        told("through_kafka")
         report["control"] = through_kafka(
             max(1_000, options.events // 10), options.seed + 2, {"TOKENTRAIL_REDACTION": "off"}
         )

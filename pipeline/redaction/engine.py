@@ -120,18 +120,6 @@ class Engine:
             touches another's findings.
         """
         names = names and self._ner
-        if self._reasons is not None or not self._sees_all or names:
-            return self._find(texts, names)
-        longest = min(self._config.chunk_chars, self._config.max_chars)
-        is_silent = self._gates.sieve.is_silent
-        loud = [i for i, text in enumerate(texts) if len(text) > longest or not is_silent(text)]
-        answers: list[Answer] = [[] for _ in texts]
-        if loud:
-            for i, answer in zip(loud, self._find([texts[i] for i in loud], names), strict=True):
-                answers[i] = answer
-        return answers
-
-    def _find(self, texts: Sequence[str], names: bool) -> list[Answer]:
         with self._lock, self._language.zone():
             pieces = [
                 chunks.split(text, self._config.chunk_chars, self._config.overlap_chars)

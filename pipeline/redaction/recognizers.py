@@ -60,6 +60,7 @@ EXPECTED: Final = frozenset(
 REPLACED: Final = frozenset(
     {
         "DateRecognizer",
+        "EmailRecognizer",
         "IpRecognizer",
         "PhoneRecognizer",
         "UrlRecognizer",
@@ -94,7 +95,7 @@ def load(config: RedactionConfig) -> list[Any]:
 
 def ours() -> list[Any]:
     """The recognisers that Presidio does not have, in a fixed order."""
-    return [stricter.Addresses(), stricter.Domains(), *(base.Kind(one) for one in sought())]
+    return [stricter.Mail(), stricter.Addresses(), stricter.Domains(), *(base.Kind(one) for one in sought())]
 
 
 def sought() -> list[shape.Sought]:

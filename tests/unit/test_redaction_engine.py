@@ -167,6 +167,14 @@ def test_validating_an_email_uses_neither_network_nor_cache_files(monkeypatch: p
     assert EmailRecognizer().validate_result("jane@example.co.uk")
 
 
+@pytest.mark.parametrize("before", ["reports/", "a?to=", "#", "/srv/mail/in/", "x=1&y=", ""])
+def test_mail_is_found_whatever_stands_before_it(before: str) -> None:
+    """Up to a slash, a question mark or a hash the list of public suffixes takes the whole for a host."""
+    text = f"see {before}jane.doe@example.co.uk now"
+    (found,) = patterns().find([text])
+    assert any(f.entity == "EMAIL_ADDRESS" and f.end == len(text) - 4 and f.start <= text.index("jane") for f in found)
+
+
 def test_the_phone_matcher_does_not_give_up_after_many_bad_candidates(engine: Engine) -> None:
     from presidio_analyzer.predefined_recognizers.generic import phone_recognizer
 

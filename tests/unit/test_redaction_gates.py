@@ -6,6 +6,7 @@ import base64
 import random
 import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 import phonenumbers
@@ -18,7 +19,10 @@ from presidio_analyzer import Pattern, PatternRecognizer
 from pipeline.redaction import Engine, RedactionConfig, derive, gates, recognizers
 from pipeline.redaction.derive import Underivable, necessity, stand_in
 from pipeline.redaction.gates import Gates, patterns_of
+from pipeline.redaction.kinds import phones
+from pipeline.redaction.kinds.base import Kind
 from pipeline.redaction.kinds.matcher import NEEDS as PHONE_NEEDS
+from pipeline.redaction.kinds.shape import Sought
 from pipeline.redaction.sieve import Sieve
 from tests.unit import redaction_faults as faults
 
@@ -158,7 +162,7 @@ MUTANTS = [
 def test_a_gate_with_one_rule_made_wrong_is_caught(what: str, mutate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = gates.necessity
     monkeypatch.setattr(gates, "necessity", lambda pattern, flags=0: mutate(honest(pattern, flags)))
-    suspects = [r for r in ALL if type(r).__name__ in ("CreditCardRecognizer", "EmailRecognizer", "UuidRecognizer")]
+    suspects = [r for r in ALL if type(r).__name__ in ("CreditCardRecognizer", "Mail", "UuidRecognizer")]
     caught = 0
     for recognizer in suspects:
         for text in ("4111 1111 1111 1111", "jane.doe@example.com", "7f3e8c1a-9b2d-4e5f-a6b7-C8D9E0F1A2B3"):
@@ -214,7 +218,7 @@ def test_with_one_pattern_left_out_of_the_gate_the_comparison_fails(
     ungated: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind = Engine(RedactionConfig(ner=False, hyperscan=False))
-    email = next(i for i, g in enumerate(blind._gates._gated) if g[0].recognizer.name == "EmailRecognizer")
+    email = next(i for i, g in enumerate(blind._gates._gated) if g[0].recognizer.name == "Mail")
     monkeypatch.setattr(blind._gates.sieve, "_python", [p for p in blind._gates.sieve._python if p[0] != email])
     with pytest.raises(AssertionError):
         same(blind, ungated, mixtures(60, 5))
@@ -233,6 +237,45 @@ def test_whatever_looks_like_a_phone_number_is_found_with_and_without(
 ) -> None:
     text = "".join(f"{punctuation}{number}" for punctuation, number in groups)
     same(gated, ungated, [text, f"call +{text} now", f"(0){text}\nx{text}"])
+
+
+# What stands around digits: words, punctuation that a number may hold or that ends it, line ends, other scripts' digits.
+AROUND = [
+    "-",
+    ". ",
+    " (",
+    ") ",
+    "/",
+    "+",
+    " ",
+    "\t",
+    "\n",
+    "\n\t  ",
+    ", then ",
+    " ext. ",
+    " extension : ",
+    "x",
+    "call ",
+    "direct line",
+]
+AROUND += [" or some more words that say nothing ", "my number is ", "phone: ", "mobile\n" + 70 * " ", "(+", "\uff11\uff12", " office", "12", "5"]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(AROUND), st.integers(0, 12)), min_size=1, max_size=24), st.randoms())
+@settings(max_examples=400, deadline=None)
+def test_where_a_number_may_be_is_never_too_little(parts: list[tuple[str, int]], draw: random.Random) -> None:
+    text = "".join(around + "".join(draw.choices("0123456789", k=digits)) for around, digits in parts)
+    with_near = [shape for shape in phones.phones().shapes if shape.near is not None]
+    assert len(with_near) == 2
+    for shape in with_near:
+        # What the pattern matches, before any check throws it out.
+        near, whole = (
+            Kind(Sought("PHONE_NUMBER", (replace(shape, check=None, inside=None, near=parts),)))
+            for parts in (shape.near, None)
+        )
+        for start in (0, len(text) // 3):
+            one, other = ([(r.start, r.end) for r in kind.search(0, text, start, len(text))] for kind in (near, whole))
+            assert one == other, repr(text)
 
 
 def test_no_valid_number_of_presidios_regions_is_shorter_than_its_gate_says() -> None:

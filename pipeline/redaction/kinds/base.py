@@ -80,13 +80,15 @@ class Kind(EntityRecognizer):  # type: ignore[misc]
         """
         shape, pattern, has_value = self._compiled[number]
         entity = self.supported_entities[0]
+        part = text[start:end]
         results = []
-        for match in pattern.finditer(text[start:end], timeout=SECONDS):
-            low, high = match.span("v") if has_value else match.span()
-            low, high = low + start, high + start
-            if shape.accepts(text, low, high):
-                spans = ((low, high),) if shape.inside is None else shape.inside(text, low, high)
-                results += [self.result(entity, a, b, shape.score, shape.name) for a, b in spans]
+        for low, high in ((0, len(part)),) if shape.near is None else shape.near(part):
+            for match in pattern.finditer(part, low, high, timeout=SECONDS):
+                a, b = match.span("v") if has_value else match.span()
+                a, b = a + start, b + start
+                if shape.accepts(text, a, b):
+                    spans = ((a, b),) if shape.inside is None else shape.inside(text, a, b)
+                    results += [self.result(entity, a, b, shape.score, shape.name) for a, b in spans]
         return results
 
     def result(self, entity: str, start: int, end: int, score: float, why: str) -> Any:

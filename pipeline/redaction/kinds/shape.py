@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -54,6 +54,8 @@ class Shape:
         flags: of the pattern.
         inside: finds the values in a match, where they are not the match or its group.
         cue: what must stand before the value.
+        near: parts of a text, in order and apart, that hold every match whole, and all that a match depends on before
+            it may be outside of them; where that is found faster than by the pattern.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Shape:
     flags: int = LINES
     inside: Callable[[str, int, int], Sequence[tuple[int, int]]] | None = None
     cue: Cue | None = None
+    near: Callable[[str], Iterable[tuple[int, int]]] | None = None
 
     def accepts(self, text: str, start: int, end: int) -> bool:
         """Whether what the pattern takes for a value is one, by what stands before it and by the check."""

@@ -2,7 +2,7 @@
 
 Each seed draws two tenants with curves of their day, plays one ordinary day and then a day that may hold a tenant whose
 cost doubles or triples (by more calls or by longer ones, over all its features), a provider that slows down, and a run
-that is stuck. Two of the ten seeds hold nothing; `python -m demo.dry` and `tokentrail bench detection` look at more.
+that is stuck. One of the six seeds holds nothing; `python -m demo.dry` and `tokentrail bench detection` look at more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant
 
 CALLS_A_MINUTE = 2.2
 TODAY = MIDNIGHT_MS + DAY_MS
-SEEDS = (0, 3, 6, 8, 9, 11, 12, 14, 17, 19)
+SEEDS = (0, 3, 9, 12, 17, 19)
 
 
 def office(hour: float) -> float:

@@ -44,6 +44,7 @@ def run(folder: Path, *, kills: int, seed: int, say: Callable[[str], None]) -> d
         house.start()
         house.workers.start(*ALL)
         sender = Sender(house, 0, kills * 10_000 + 20_000, int(time.time() * 1000) - 86_400_000, RATE)
+        sender.faults_left = kills  # it is steady as long as there are some
         sender.start()
         wait_for("the pipeline to work", lambda: house.watch.done(1) > 2_000, 60)
         for number in range(kills):

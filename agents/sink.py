@@ -185,7 +185,9 @@ class Sink:
                 effect = steps.send(answer) if error is None else steps.throw(error)
             except StopIteration as end:
                 return end.value
-            answer, error = None, None
+            finally:
+                error = None  # else it and this frame hold each other, and all that the failed attempt had built
+            answer = None
             try:
                 answer = await self._do(at, effect)
             except RetryableError as failure:

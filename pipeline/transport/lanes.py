@@ -234,6 +234,7 @@ class Lanes:
                 level = logging.ERROR if bugs else logging.WARNING
                 fields = {"partition": lane.partition, "offset": lane.done, "attempts": attempts, **told(problem)}
                 log.log(level, "a range is repeated", extra=fields)
+            del problem  # and with it what the failed attempt had built
             await _set_within(lane.closing, delay_s)
             if lane.closing.is_set():
                 raise _ClosingError

@@ -53,6 +53,8 @@ def run(folder: Path, *, kills: int, seed: int, say: Callable[[str], None]) -> d
             before = _place(house, stage)
             name = house.workers.of(stage)[0]
             partitions = _partitions(house, stage, name)
+            if not sender.is_alive():
+                raise RuntimeError(f"everything was sent before kill {number + 1}: a stage without work is never back")
             at = time.time()
             house.workers.kill(name)
             back = _back(house, stage, partitions, int(at * 1000), before)

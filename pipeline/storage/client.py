@@ -7,6 +7,7 @@ Errors carry the server's code and name; what the server said in words, which ma
 from __future__ import annotations
 
 import ipaddress
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -174,6 +175,18 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except driver.Error as error:
+        _let_go(error)
         raise ClickHouseError(error.code, error.name, str(error), doing) from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        _let_go(error)
         raise ClickHouseError(None, None, type(error).__name__, doing) from None
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error has come through: urllib3's hold it and what was to be sent, in a circle.
+
+    Only the collector would free that, and it rarely looks in a stage that works range by range.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import urllib3
 
 from agents.sink import Sink
 from pipeline.audit.effects import ServerTime
 from pipeline.errors import RetryableError
+from pipeline.storage.client import ClickHouseError, _translated
 
 
 class Built:
@@ -49,4 +51,19 @@ def test_what_a_failed_attempt_had_built_is_gone_without_the_collector() -> None
         asyncio.run(attempts())
         assert [one() for one in held] == [None, None, None]
     finally:
+        gc.enable()
+
+
+def test_a_connection_that_is_refused_leaves_no_frames_to_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ClickHouseError), _translated("asking"), urllib3.PoolManager() as pool:
+            pool.request("POST", "http://127.0.0.1:1/", body=b"rows", retries=1)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert [one.f_code.co_name for one in gc.garbage if hasattr(one, "f_code")] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
         gc.enable()

@@ -7,6 +7,7 @@ ClickHouse. Must not decide by committed offsets: where to read on is what the l
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections import Counter
@@ -192,6 +193,8 @@ class Sink:
                 answer = await self._do(at, effect)
             except RetryableError as failure:
                 error = failure
+                # What attempts before this one left in circles, of libraries too; else it grows while a server is away.
+                gc.collect()
 
     async def _do(self, at: _Assignment, effect: Effect) -> Any:
         to_thread, partition = self._context.to_thread, at.lane.partition

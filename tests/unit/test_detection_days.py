@@ -2,7 +2,7 @@
 
 Each seed draws two tenants with curves of their day, plays one ordinary day and then a day that may hold a tenant whose
 cost doubles or triples (by more calls or by longer ones, over all its features), a provider that slows down, and a run
-that is stuck. One of the six seeds holds nothing; `python -m demo.dry` and `tokentrail bench detection` look at more.
+that is stuck. Two of the six seeds hold nothing; `python -m demo.dry` and `tokentrail bench detection` look at more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Plant
 
 CALLS_A_MINUTE = 2.2
 TODAY = MIDNIGHT_MS + DAY_MS
-SEEDS = (0, 3, 9, 12, 17, 19)
+SEEDS = (0, 3, 12, 14, 17, 19)
 
 
 def office(hour: float) -> float:
@@ -164,7 +164,7 @@ def test_everything_planted_is_found_and_nothing_is_invented(seed: int) -> None:
         assert 0 < delay_minutes <= {"cost": 120, "slow": 60, "loop": 2}[incident.kind], (incident, delay_minutes)
 
 
-def test_two_of_the_ten_days_hold_nothing() -> None:
+def test_two_of_the_six_days_hold_nothing() -> None:
     quiet = []
     for seed in SEEDS:
         dice = Random(f"days {seed}")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ def judge(house: House, played: Played, reference: Windows | None, verify: bool 
             found.problems.append(f"window {name}: {mine.get(name)}, without faults {reference.get(name)}")
     if verify:
         begun = time.monotonic()
-        found.verify = verdict(house)
+        found.verify = verdict(house.folder)
         found.verify_s = round(time.monotonic() - begun, 1)
         if found.verify != "ok":
             found.problems.append(f"verify: {found.verify}")
@@ -197,10 +198,10 @@ def _anomalies(house: House, client: Any, database: str, expected: events.Expect
         )
 
 
-def verdict(house: House) -> str:
+def verdict(folder: Path) -> str:
     """What `tokentrail verify --settled` says: `ok`, or its first lines."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli.main", "verify", "--settled", "--data", str(house.folder)],
+        [sys.executable, "-m", "pipeline.cli.main", "verify", "--settled", "--data", str(folder)],
         capture_output=True,
         text=True,
         timeout=1_800,

@@ -35,6 +35,9 @@ MOST_NEW: Final = 20
 CLUSTER: Final = 8.0
 # Calls that make a usual cost of a call.
 USUAL_CALLS: Final = 30
+QUARTER_MINUTES: Final = HOUR_MINUTES // 4
+# Calls that say how large one payment is.
+SURE_CALLS: Final = 200
 
 Kind = Literal["same_hour", "per_call", "busiest_hour"]
 
@@ -166,30 +169,66 @@ class Past:
         top = max(self.last_day, key=lambda known: known.cost)
         return Expectation("busiest_hour", top.cost * length / HOUR_MINUTES, top.calls * length / HOUR_MINUTES)
 
-    def payment(self) -> float:
+    def payment(self, minutes: int) -> float:
         """Variance over mean of this key's cost, in nano-dollars: how large one independent payment is.
 
-        From the five-minute costs of the last day's hours; where they are few or only whole hours are known, mixed with
-        a cautious guess.
-        """
-        found: float = self._scene.remember("payment", self._payment)
-        return found
+        From the costs of five minutes, and for longer windows from those of quarters of an hour, too: the calls of a
+        run take minutes, and what looks like several payments from near is one from further away. Of the last day's
+        hours, and of hours before them where a day has few calls; where those are few still, mixed with a cautious
+        guess.
 
-    def _payment(self) -> float:
-        hours = self.last_day
+        Args:
+            minutes: Length of the window that is looked at.
+        """
+        found: tuple[float, float] = self._scene.remember("payment", self._payments)
+        return max(found) if minutes >= QUARTER_MINUTES else found[0]
+
+    def _payments(self) -> tuple[float, float]:
+        """From the costs of five minutes and from those of quarters."""
+        hours = self._paying_hours()
         calls = sum(known.calls for known in hours)
         guess = CLUSTER * sum(known.cost for known in hours) / calls if calls else 0.0
-        spread = sum(known.spread * 12 / 11 for known in hours if not math.isnan(known.spread))
-        mean = sum(known.cost for known in hours if not math.isnan(known.spread))
-        if mean <= 0:
-            return guess
-        weight = min(1.0, calls / 200)
-        return weight * spread / mean + (1 - weight) * max(guess, spread / mean)
+        seen = [known for known in hours if not math.isnan(known.spread)]
+        cost = sum(known.cost for known in seen)
+        if cost <= 0:
+            return guess, guess
+        weight = min(1.0, calls / SURE_CALLS)
+        near, far = sum(known.spread * 12 / 11 for known in seen) / cost, sum(map(_unevenness, seen)) / cost
+        return weight * near + (1 - weight) * max(guess, near), weight * far + (1 - weight) * max(guess, far)
+
+    def _paying_hours(self) -> list[Hour]:
+        """The last day's hours, and before them as many of a week as it takes to know `SURE_CALLS` calls."""
+        hours = list(self.last_day)
+        calls = sum(known.calls for known in hours)
+        before = self._now - 1 - DAY_HOURS
+        for hour in range(before - 1, before - WEEK_HOURS + DAY_HOURS - 1, -1):
+            if calls >= SURE_CALLS:
+                break
+            known = _untainted(self._timeline, hour)
+            if known is not None:
+                hours.append(known)
+                calls += known.calls
+        return hours
+
+
+def _unevenness(hour: Hour) -> float:
+    """Four times the variance of the costs of the hour's quarters."""
+    whole = sum(hour.quarters)
+    if not whole:
+        return 0.0
+    return sum((hour.cost * (part / whole - 0.25)) ** 2 for part in hour.quarters) * 4 / 3
 
 
 def _last_day(timeline: Timeline, now: int) -> list[Hour]:
-    hours = (hour for hour in range(now - 1 - DAY_HOURS, now - 1) if not timeline.tainted.get(hour, 0) & Taint.COST)
-    return [known for hour in hours if (known := timeline.hour(hour)).calls]
+    hours = range(now - 1 - DAY_HOURS, now - 1)
+    return [known for hour in hours if (known := _untainted(timeline, hour)) is not None]
+
+
+def _untainted(timeline: Timeline, hour: int) -> Hour | None:
+    """An hour that had calls and that no finding on cost covered."""
+    if timeline.tainted.get(hour, 0) & Taint.COST or not (known := timeline.hour(hour)).calls:
+        return None
+    return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,9 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     at_once: ClassVar[bool] = True
 
     same_hour: tuple[Bound, ...] = (
-        Bound(120, 1.75, 3.6),
-        Bound(60, 1.75, 3.6),
-        Bound(20, 2.0, 4.0),
+        Bound(120, 1.75, 3.4),
+        Bound(60, 1.75, 3.4),
+        Bound(20, 2.0, 3.8),
         Bound(5, 3.0, 6.0),
     )
     per_call: Bound = Bound(60, 1.75, 3.5)
@@ -168,7 +168,8 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
                 and self._lasts(scene, cost, expected, bound)
             ):
                 continue
-            if self._stands_out(rest, expected, bound, past.payment()) or self._parts_stand_out(scene, bound):
+            payment = past.payment(bound.minutes)
+            if self._stands_out(rest, expected, bound, payment) or self._parts_stand_out(scene, bound):
                 return self._finding(scene, bound, expected, cost)
         return None
 
@@ -196,7 +197,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         for part in scene.parts("model"):
             part.seek(scene.minute)
             past = Past(Scene(scene.store, part, scene.minute))
-            expected, payment = past.same_hour(bound.minutes), past.payment()
+            expected, payment = past.same_hour(bound.minutes), past.payment(bound.minutes)
             if expected is None or expected.cost <= 0 or payment <= 0:
                 continue
             due += past.careful(expected, bound.minutes).cost / payment
@@ -222,7 +223,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         if not past.known_for_a_day() or past.was_weekend() or self._habit(past, HOUR_MINUTES) is not None:
             return None
         busiest, cost = past.busiest_hour(HOUR_MINUTES), scene.timeline.cost[_HOUR]
-        if busiest is None or not self._exceeds(scene, cost, busiest, self.busiest_hour, past.payment()):
+        if busiest is None or not self._exceeds(scene, cost, busiest, self.busiest_hour, past.payment(HOUR_MINUTES)):
             return None
         return self._finding(scene, self.busiest_hour, busiest, cost)
 

@@ -84,6 +84,23 @@ def test_a_burst_of_dear_calls_is_no_hour_that_is_dear_and_the_same_money_over_a
     assert len(with_more(range(724, 784, 5))) == 1
 
 
+def test_two_long_runs_that_meet_are_no_spike_and_a_busy_hour_of_long_runs_is() -> None:
+    def runs(rate: Callable[[int, int], float]) -> dict[int, list[Spent]]:
+        """Agents that make twelve calls in a quarter of an hour each."""
+        dice = np.random.default_rng(1)
+        made = dict[int, list[Spent]]()
+        for minute in range(21 * DAY - 15):
+            for _ in range(dice.poisson(rate(minute // DAY, minute % DAY) / 60)):
+                cost = int(2e7 * np.exp(0.4 * dice.standard_normal()))
+                for at in (minute + dice.integers(0, 15, 12)).tolist():
+                    made.setdefault(MONDAY + at // 5 * 5 + 4, []).append(Spent("acme", "chat", PROVIDER, cost))
+        return made
+
+    assert told(runs(lambda day, minute: 4.0), 21, "cost.spike") == []
+    busy = told(runs(lambda day, minute: 20.0 if day == 19 and 600 <= minute < 720 else 4.0), 21, "cost.spike")
+    assert [one.minute // DAY for one in busy] == [19]
+
+
 def test_growth_is_no_spike_and_a_doubling_on_top_of_it_is() -> None:
     def grown(day: int, minute: int) -> float:
         return office(day, minute) * 1.15 ** (day / 7)

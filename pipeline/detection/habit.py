@@ -48,6 +48,9 @@ AROUND: Final = 2
 # What is assumed of scatter where too little is known, and how many differences count as knowing.
 SCATTER: Final = 0.15
 KNOWN_DIFFERENCES: Final = 8.0
+# A day that fell further than to this part of the usual counts as one that fell so far: that nothing came on one day
+# says that it may be silent again, and nothing of how high others may rise.
+LEAST_FALL: Final = 0.5
 # Calls come in runs of about so many.
 RUN: Final = 3.0
 
@@ -312,7 +315,7 @@ class Habit:
             if usual is None or usual.days < 2 or usual.cost <= 0:
                 continue
             for cost in usual.draws:
-                difference = math.log(max(cost, 0.1 * usual.cost) / usual.cost)
+                difference = math.log(max(cost, LEAST_FALL * usual.cost) / usual.cost)
                 # What comes of the payments' own chance is none of the day's.
                 squares += max(0.0, difference * difference - min(1.0, payment / usual.cost))
             # The middle was made of them.

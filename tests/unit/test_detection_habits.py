@@ -101,6 +101,15 @@ def test_two_long_runs_that_meet_are_no_spike_and_a_busy_hour_of_long_runs_is() 
     assert [one.minute // DAY for one in busy] == [19]
 
 
+def test_hours_in_which_nothing_came_last_week_hide_no_rise() -> None:
+    def silent_once(day: int, minute: int) -> float:
+        if day in (9, 10) and 540 <= minute < 840:
+            return 0.0
+        return office(day, minute) * (2.5 if day == 16 and 600 <= minute < 780 else 1.0)
+
+    assert [one.minute // DAY for one in told(calls(silent_once, 18), 18, "cost.spike")] == [16]
+
+
 def test_growth_is_no_spike_and_a_doubling_on_top_of_it_is() -> None:
     def grown(day: int, minute: int) -> float:
         return office(day, minute) * 1.15 ** (day / 7)

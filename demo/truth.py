@@ -146,6 +146,8 @@ def _follows(scenario: Scenario, incident: Incident, found: Found, run_hash: Cal
         # What the stuck run costs its feature and its user.
         if found.rule == "cost.spike":
             return same_tenant and subject.get("feature", incident.feature) == incident.feature
+        if found.rule == "user.cost":
+            return same_tenant
         return found.rule == "loop.runaway" and subject.get("run") == run_hash(incident.tenant, incident.run)
     if incident.kind == "cost":
         return found.rule == "cost.spike" and same_tenant

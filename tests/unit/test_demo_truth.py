@@ -60,6 +60,8 @@ def test_a_missed_incident_is_not_made_up_for_by_the_others(missing: int) -> Non
         found("cost.spike", {"tenant": "birch-shop"}, 11.4),
         found("cost.spike", {"tenant": "alder-insurance"}, 8.0),
         found("cost.spike", {"tenant": "alder-insurance"}, 20.0),
+        found("user.cost", {"tenant": "birch-shop", "user": "f00d"}, 9.1),
+        found("user.cost", {"tenant": "alder-insurance", "user": "f00d"}, 20.0),
         found("latency.p95", {"provider": SMALL[0].provider, "model": SMALL[0].model}, 16.3),
         found("latency.p95", {"tenant": "birch-shop", "feature": "shop-assistant"}, 16.3),
         found("price.unknown", {"provider": LARGE[0].provider, "model": LARGE[0].model}, 16.3),
@@ -76,6 +78,7 @@ def test_what_no_incident_explains_is_invented(other: Found) -> None:
     [
         found("cost.spike", {"tenant": "alder-insurance", "feature": "broker-chat"}, 11.5),
         found("cost.spike", {"tenant": "alder-insurance", "feature": "claims-agent"}, 9.1),
+        found("user.cost", {"tenant": "alder-insurance", "user": "f00d"}, 9.1),
         found("latency.p95", {"tenant": "alder-insurance", "feature": "claims-agent"}, 16.4),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from pipeline.detection import calendar
 from pipeline.detection.chance import poisson
-from pipeline.detection.habit import Habit
+from pipeline.detection.habit import QUARTER, Habit
 from pipeline.detection.rule import Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.book import Hour
@@ -35,7 +35,6 @@ MOST_NEW: Final = 20
 CLUSTER: Final = 8.0
 # Calls that make a usual cost of a call.
 USUAL_CALLS: Final = 30
-QUARTER_MINUTES: Final = HOUR_MINUTES // 4
 # Calls that say how large one payment is.
 SURE_CALLS: Final = 200
 
@@ -181,7 +180,7 @@ class Past:
             minutes: Length of the window that is looked at.
         """
         found: tuple[float, float] = self._scene.remember("payment", self._payments)
-        return max(found) if minutes >= QUARTER_MINUTES else found[0]
+        return max(found) if minutes >= QUARTER else found[0]
 
     def _payments(self) -> tuple[float, float]:
         """From the costs of five minutes and from those of quarters."""

@@ -13,7 +13,10 @@ NOTHING, FEWER = "", "documents"
 
 
 class RetrievalHitRate(RateRecipe, frozen=True, kw_only=True):
-    """The recipe. Counted are the misses, so that a fall of the hit rate is a rise."""
+    """The recipe. Counted are the misses, so that a fall of the hit rate is a rise.
+
+    One retrieval is one draw: its documents are missed together, and counted one by one they would prove too much.
+    """
 
     rule = "retrieval.hit_rate"
     tier = 2
@@ -29,8 +32,9 @@ class RetrievalHitRate(RateRecipe, frozen=True, kw_only=True):
         if quality is not None:
             yield Metric(NOTHING, quality.misses, quality.retrievals)
             if quality.requested:
-                yield Metric(FEWER, max(0, quality.requested - quality.hits), quality.requested)
+                missed = max(0, quality.requested - quality.hits) / quality.requested
+                yield Metric(FEWER, missed * quality.retrievals, quality.retrievals)
 
     def words(self, metric: Metric) -> str:
         """What was not found."""
-        return "retrievals found nothing" if metric.name == NOTHING else "wanted documents were not found"
+        return "retrievals found nothing" if metric.name == NOTHING else "retrievals' documents were not found"

@@ -310,3 +310,31 @@ def test_one_tenant_may_have_bounds_of_its_own() -> None:
     several(plant, MIDNIGHT_MS, 36, 1, *kinds)
     several(plant, NOON + DAY_MS, 1, 2, *[{**kind, "a_minute": 9.0} for kind in kinds])
     assert {(one.subject["tenant"], one.shadow) for one in plant.opened("cost")} == {("acme", True), ("globex", False)}
+
+
+# -- retrieval
+
+
+def retrievals(plant: Plant, start_ms: float, hours: float, a_minute: float, missed: float) -> None:
+    """Calls that each want ten documents and find all of them, or, at regular intervals, none."""
+    count, due = int(hours * 60 * a_minute), 0.0
+    for number in range(count):
+        due += missed
+        hits = 10 if due < 1 else 0
+        due %= 1
+        plant.call(start_ms + number / a_minute * MINUTE_MS, retrieval_requested=10, retrieval_hits=hits)
+
+
+def test_documents_that_one_retrieval_misses_together_are_one_miss(plant: Plant) -> None:
+    retrievals(plant, MIDNIGHT_MS, 36, 1.0, 0.05)
+    retrievals(plant, MIDNIGHT_MS + 36 * HOUR_MS, 1, 0.35, 0.24)
+    retrievals(plant, MIDNIGHT_MS + 37 * HOUR_MS, 3, 1.0, 0.05)
+    assert not plant.opened("retrieval.hit_rate")
+
+
+def test_retrieval_that_finds_less_for_an_hour_is_a_ticket(plant: Plant) -> None:
+    retrievals(plant, MIDNIGHT_MS, 36, 1.0, 0.05)
+    retrievals(plant, MIDNIGHT_MS + 36 * HOUR_MS, 1, 1.0, 0.4)
+    retrievals(plant, MIDNIGHT_MS + 37 * HOUR_MS, 3, 1.0, 0.05)
+    (found,) = plant.opened("retrieval.hit_rate")
+    assert minutes_after(found, MIDNIGHT_MS + 36 * HOUR_MS) <= 60

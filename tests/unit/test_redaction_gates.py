@@ -135,7 +135,7 @@ def check_pattern(recognizer: Any, pattern: str, flags: int, examples: int) -> i
         text = before + text + after
         plain = stand_in(text)
         try:
-            found = [m.span() for m in compiled.finditer(text, timeout=0.5) if m.group()]
+            found = [_without_borders(m) for m in compiled.finditer(text, timeout=0.5) if m.group()]
         except TimeoutError:  # the engine would replace the text
             return
         if plain is None or not found:
@@ -147,6 +147,12 @@ def check_pattern(recognizer: Any, pattern: str, flags: int, examples: int) -> i
 
     check()
     return matched
+
+
+def _without_borders(match: Any) -> tuple[int, int]:
+    """The span of a match without ends of lines around it: what is around a word for a value is part of the match."""
+    text = match.group()
+    return match.start() + len(text) - len(text.lstrip("\n")), match.end() - len(text) + len(text.rstrip("\n"))
 
 
 MUTANTS = [

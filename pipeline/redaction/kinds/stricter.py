@@ -7,15 +7,13 @@ added is code.
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
 from typing import Any, Final
 
 import regex
 import tldextract
 from presidio_analyzer.predefined_recognizers import EmailRecognizer, IpRecognizer, UrlRecognizer
 
-REMEMBERED_CHARS: Final = 64
-"""Longer domains are not remembered."""
+from pipeline.remembered import Remembered
 
 
 class Mail(EmailRecognizer):  # type: ignore[misc]
@@ -27,13 +25,15 @@ class Mail(EmailRecognizer):  # type: ignore[misc]
     def validate_result(self, pattern_text: str) -> bool:
         """Whether a match ends in a domain that can be registered."""
         domain = pattern_text.rpartition("@")[2]
-        return (_is_domain if len(domain) <= REMEMBERED_CHARS else _is_domain.__wrapped__)(domain)
+        return _DOMAINS[domain]
 
 
-@lru_cache(maxsize=8_192)
 def _is_domain(name: str) -> bool:
-    """Known over all tenants: about 1 MB."""
     return bool(tldextract.extract(name).fqdn)
+
+
+# Over all tenants: about 1 MB.
+_DOMAINS: Final = Remembered(_is_domain, most=8_192, longest=64)
 
 
 class Addresses(IpRecognizer):  # type: ignore[misc]

@@ -69,18 +69,20 @@ def run(folder: Path, *, minutes: float, rate: float, stall_s: float, say: Calla
 
 
 def growth(hit: Hit) -> dict[str, tuple[float, float, float]]:
-    """For each worker: megabytes at the beginning, after two thirds of the time, and at the end; medians of samples."""
+    """For each worker: megabytes at the beginning, after two thirds of the time, and at the end; medians of samples.
+
+    A process that was not there, or still loading, when the outage began says nothing and is not in it.
+    """
     samples = hit.rss_bytes
     few = max(1, len(samples) // 12)
     thirds = len(samples) * 2 // 3
+    parts = samples[:few], samples[thirds : thirds + few], samples[-few:]
 
     def mb(part: list[dict[str, int]], name: str) -> float:
-        return round(median(one[name] for one in part if name in one) / 1e6, 1)
+        return round(median(one[name] for one in part) / 1e6, 1)
 
-    return {
-        name: (mb(samples[:few], name), mb(samples[thirds : thirds + few], name), mb(samples[-few:], name))
-        for name in samples[-1]
-    }
+    throughout = set.intersection(*(set(one) for part in parts for one in part))
+    return {name: (mb(parts[0], name), mb(parts[1], name), mb(parts[2], name)) for name in sorted(throughout)}
 
 
 def main() -> None:

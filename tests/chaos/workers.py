@@ -107,12 +107,18 @@ class Workers:
         return found
 
     def rss_bytes(self) -> dict[str, int]:
-        """Resident memory of each worker, helpers not counted."""
+        """Resident memory of each worker's process, `name (pid)`, helpers not counted.
+
+        One that is loading its libraries is left out: it has no client of Kafka yet, whose threads are named `rdk:`.
+        """
         found = {}
         for name in list(self._supervisors):
+            pid = self.pid(name)
             with suppress(OSError):
-                pages = int(Path(f"/proc/{self.pid(name)}/statm").read_text().split()[1])
-                found[name] = pages * os.sysconf("SC_PAGE_SIZE")
+                process = Path(f"/proc/{pid}")
+                if any(one.read_text().startswith("rdk:") for one in process.glob("task/*/comm")):
+                    pages = int((process / "statm").read_text().split()[1])
+                    found[f"{name} ({pid})"] = pages * os.sysconf("SC_PAGE_SIZE")
         return found
 
     def _ask(self, act: Callable[[], object]) -> None:

@@ -84,9 +84,9 @@ class Measure:
 
         def use(event: Event) -> None:
             tenant = self._facts.identifiers.tenant(event.tenant)
-            marks = (
-                loop_marks(event, self._context.keys.derive("fingerprint", tenant)) if event.kind == "call" else None
-            )
+            # Only within a run or a session can calls go round; for others the dearest part of a fact is for nobody.
+            in_run = event.kind == "call" and (event.run or event.session)
+            marks = loop_marks(event, self._context.keys.derive("fingerprint", tenant)) if in_run else None
             fact = self._facts.fact(event, where, marks)
             made.append((fact, self._facts.route(fact, event)))
 

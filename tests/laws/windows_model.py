@@ -36,9 +36,10 @@ from tests.streams import DAY_MS, HOUR_MS, MIDNIGHT_MS, MINUTE_MS, Facts, partia
 
 PARTITIONS = 3
 # Minutes: on time, a little late, late for the meter's open minutes, late for their hour, too late for anything.
-LATENESS = (0,) * 40 + (1, 1, 1, 2, 4, 7, 12, 30, 55, 80, 150, 400, 1_200, 1_800)
-# Windows below an hour are corrected while their blocks are held: at least so long, minutes.
-SMALL_CORRECTED = 85
+LATENESS = (0,) * 40 + (1, 1, 1, 2, 4, 7, 12, 30, 45, 60, 150, 400, 1_200, 1_800)
+# Windows below an hour are corrected while their blocks are held, 90 minutes after their hour. What is told of a fact
+# may come behind a watermark that is up to a step later, and two when a flush was lost: 12 minutes each, here.
+SMALL_CORRECTED = 65
 EXPIRED_MINUTES = 26 * 60
 
 # One object of each key.

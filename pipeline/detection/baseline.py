@@ -9,13 +9,13 @@ docs/decisions/0005-baselines.md. Pure; everything comes from `Timeline`s.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pipeline.detection import calendar
 from pipeline.detection.chance import poisson
 from pipeline.detection.habit import QUARTER, Habit
+from pipeline.detection.payment import payments, rises, untainted
 from pipeline.detection.rule import Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.book import Hour
@@ -31,12 +31,8 @@ NEW_HOURS: Final = WEEK_HOURS
 LAUNCH_HOURS: Final = 3 * DAY_HOURS
 # A tenant with more new features than this names its features by something else, as the run.
 MOST_NEW: Final = 20
-# Costs of calls vary and calls come in runs: without five-minute numbers, so many average calls are one payment.
-CLUSTER: Final = 8.0
 # Calls that make a usual cost of a call.
 USUAL_CALLS: Final = 30
-# Calls that say how large one payment is.
-SURE_CALLS: Final = 200
 
 Kind = Literal["same_hour", "per_call", "busiest_hour"]
 
@@ -169,65 +165,25 @@ class Past:
         return Expectation("busiest_hour", top.cost * length / HOUR_MINUTES, top.calls * length / HOUR_MINUTES)
 
     def payment(self, minutes: int) -> float:
-        """Variance over mean of this key's cost, in nano-dollars: how large one independent payment is.
-
-        From the costs of five minutes, and for longer windows from those of quarters of an hour, too: the calls of a
-        run take minutes, and what looks like several payments from near is one from further away. Of the last day's
-        hours, and of hours before them where a day has few calls; where those are few still, mixed with a cautious
-        guess.
+        """How large one independent payment of this key may be, in nano-dollars; see `payment`.
 
         Args:
-            minutes: Length of the window that is looked at.
+            minutes: Length of the window that is looked at: what looks like several payments from near is one from
+                further away.
         """
-        found: tuple[float, float] = self._scene.remember("payment", self._payments)
+        found: tuple[float, float] = self._scene.remember("payment", lambda: payments(self._timeline, self._now - 1))
         return max(found) if minutes >= QUARTER else found[0]
 
-    def _payments(self) -> tuple[float, float]:
-        """From the costs of five minutes and from those of quarters."""
-        hours = self._paying_hours()
-        calls = sum(known.calls for known in hours)
-        guess = CLUSTER * sum(known.cost for known in hours) / calls if calls else 0.0
-        seen = [known for known in hours if not math.isnan(known.spread)]
-        cost = sum(known.cost for known in seen)
-        if cost <= 0:
-            return guess, guess
-        weight = min(1.0, calls / SURE_CALLS)
-        near, far = sum(known.spread * 12 / 11 for known in seen) / cost, sum(map(_unevenness, seen)) / cost
-        return weight * near + (1 - weight) * max(guess, near), weight * far + (1 - weight) * max(guess, far)
-
-    def _paying_hours(self) -> list[Hour]:
-        """The last day's hours, and before them as many of a week as it takes to know `SURE_CALLS` calls."""
-        hours = list(self.last_day)
-        calls = sum(known.calls for known in hours)
-        before = self._now - 1 - DAY_HOURS
-        for hour in range(before - 1, before - WEEK_HOURS + DAY_HOURS - 1, -1):
-            if calls >= SURE_CALLS:
-                break
-            known = _untainted(self._timeline, hour)
-            if known is not None:
-                hours.append(known)
-                calls += known.calls
-        return hours
-
-
-def _unevenness(hour: Hour) -> float:
-    """Four times the variance of the costs of the hour's quarters."""
-    whole = sum(hour.quarters)
-    if not whole:
-        return 0.0
-    return sum((hour.cost * (part / whole - 0.25)) ** 2 for part in hour.quarters) * 4 / 3
+    def rise(self, minutes: int) -> float:
+        """How large one independent rise of this key's hours may be, in nano-dollars; see `payment.rises`."""
+        habit = self._habit(self._timeline, self._new())
+        found: float = self._scene.remember("rises", lambda: rises(habit, self._now - 1))
+        return found * min(1.0, minutes / HOUR_MINUTES)
 
 
 def _last_day(timeline: Timeline, now: int) -> list[Hour]:
     hours = range(now - 1 - DAY_HOURS, now - 1)
-    return [known for hour in hours if (known := _untainted(timeline, hour)) is not None]
-
-
-def _untainted(timeline: Timeline, hour: int) -> Hour | None:
-    """An hour that had calls and that no finding on cost covered."""
-    if timeline.tainted.get(hour, 0) & Taint.COST or not (known := timeline.hour(hour)).calls:
-        return None
-    return known
+    return [known for hour in hours if (known := untainted(timeline, hour)) is not None]
 
 
 @dataclass(frozen=True, slots=True)

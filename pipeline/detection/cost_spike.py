@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from pipeline.detection.baseline import Expectation, Past, per_call, surprise
+from pipeline.detection.parts import in_payments
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Positive, Ratio, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.ring import LENGTHS
@@ -73,10 +74,10 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
     at_once: ClassVar[bool] = True
 
     same_hour: tuple[Bound, ...] = (
-        Bound(120, 1.75, 3.4),
-        Bound(60, 1.75, 3.4),
-        Bound(20, 2.0, 3.8),
-        Bound(5, 3.0, 6.0),
+        Bound(120, 1.75, 3.0),
+        Bound(60, 1.75, 3.0),
+        Bound(20, 2.0, 3.4),
+        Bound(5, 3.0, 5.5),
     )
     per_call: Bound = Bound(60, 1.75, 3.5)
     busiest_hour: Bound = Bound(60, 2.5, 5.0)
@@ -168,7 +169,7 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
                 and self._lasts(scene, cost, expected, bound)
             ):
                 continue
-            payment = past.payment(bound.minutes)
+            payment = max(past.payment(bound.minutes), past.rise(bound.minutes))
             if self._stands_out(rest, expected, bound, payment) or self._parts_stand_out(scene, bound):
                 return self._finding(scene, bound, expected, cost)
         return None
@@ -187,25 +188,16 @@ class CostSpike(KeyRecipe, frozen=True, kw_only=True):
         return cost - dearest >= self.clear * expected.cost * (1 - BURST_MINUTES / bound.minutes)
 
     def _parts_stand_out(self, scene: Scene, bound: Bound) -> bool:
-        """Whether the parts together stand out, each measured by its own payments.
+        """Whether the parts together stand out, and have risen without the one that rose most, too.
 
-        The sum's noise is that of its few most expensive runs, and a rise that is spread over all features drowns in
-        it; counted in payments, every feature speaks with all its calls.
+        A single part knows nothing of its noise that the whole does not know better.
         """
-        place = LENGTHS.index(bound.minutes)
-        made, due, days = 0.0, 0.0, 1
-        for part in scene.parts("model"):
-            part.seek(scene.minute)
-            past = Past(Scene(scene.store, part, scene.minute))
-            expected, payment = past.same_hour(bound.minutes), past.payment(bound.minutes)
-            if expected is None or expected.cost <= 0 or payment <= 0:
-                continue
-            due += past.careful(expected, bound.minutes).cost / payment
-            made += (part.cost[place] - part.dearest_call(scene.minute, bound.minutes)) / payment
-            days = expected.days
-        if made < self.spread_ratio * due:
+        parts = in_payments(scene, bound.minutes)
+        if not parts.rest_due or parts.rest_made < self.clear * parts.rest_due:
             return False
-        return self._stands_out(made, Expectation("same_hour", due, 0.0, days), bound, 1.0)
+        if parts.made < self.spread_ratio * parts.due:
+            return False
+        return self._stands_out(parts.made, Expectation("same_hour", parts.due, 0.0, parts.days), bound, 1.0)
 
     def _by_call(self, scene: Scene, past: Past) -> Finding | None:
         usual = per_call(scene, HOUR_MINUTES)

@@ -234,7 +234,13 @@ class Habit:
 
     def _known(self, hour: int, *, covered: bool = False) -> Hour | None:
         """What is known of an hour that no finding covered, or of one that was `covered`."""
-        if hour in self._dark or bool(self._timeline.tainted.get(hour, 0) & Taint.COST) != covered:
+        if bool(self._timeline.tainted.get(hour, 0) & Taint.COST) != covered:
+            return None
+        return self.observed(hour)
+
+    def observed(self, hour: int) -> Hour | None:
+        """What an hour cost, without what is new; None where nobody watched."""
+        if hour in self._dark:
             return None
         known = self._timeline.hour(hour)
         if not self._without:

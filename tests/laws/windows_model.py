@@ -42,9 +42,6 @@ LATENESS = (0,) * 40 + (1, 1, 1, 2, 4, 7, 12, 30, 45, 60, 150, 400, 1_200, 1_800
 SMALL_CORRECTED = 65
 EXPIRED_MINUTES = 26 * 60
 
-# One object of each key.
-_KEYS: dict[Key, Key] = {}
-
 
 class Sum:
     """One stretch of time of one key, counted the slow way."""
@@ -118,7 +115,7 @@ class Reference:
             keys = [*keys_of(source)]
             if fact.type == "call" and fact.user:
                 keys.append(("user", fact.tenant, fact.user))
-            for key in (_KEYS.setdefault(key, key) for key in keys):
+            for key in keys:
                 units = (60,) if late > SMALL_CORRECTED else (1, 5) if 1 in SIZES[key[0]] else (5,)
                 for unit in units:
                     self.sums[unit].setdefault((key, minute // unit), Sum()).add(fact)
@@ -280,14 +277,13 @@ class Judged:
     """A judge that may die and come back from its snapshot, and what it has published.
 
     Attributes:
-        windows: Of each window the highest revision (two bytes), and what is compared of it. One object a window and
-            no more, and one of each key: there are millions.
+        windows: Of each window the highest revision, and what is compared of it.
         anomalies: Every anomaly by identity and revision.
     """
 
     def __init__(self, seed: str, faults: float) -> None:
         self.dice, self.faults = Random(f"judge {seed}"), faults
-        self.windows: dict[tuple[Key, int, int], bytes] = {}
+        self.windows: dict[tuple[Key, int, int], tuple[int, bytes]] = {}
         self.anomalies: dict[tuple[str, int], Anomaly] = {}
         self.judge = Judge(PARTITIONS)
         self.snapshot: bytes | None = None
@@ -316,12 +312,11 @@ class Judged:
             assert known == one, "one revision has one content"
         for closed in verdict.windows:
             for window in closed.windows:
-                key = _key(window)
-                name = (_KEYS.setdefault(key, key), window.size_s // 60, window.start // MINUTE_MS)
-                before = _revision(self.windows.get(name, b""))
+                name = (_key(window), window.size_s // 60, window.start // MINUTE_MS)
+                before, _ = self.windows.get(name, (0, b""))
                 assert window.revision <= before + 1
                 if before < window.revision:
-                    self.windows[name] = window.revision.to_bytes(2, "big") + _pack(_of(window))
+                    self.windows[name] = (window.revision, _pack(_of(window)))
 
     def told(self) -> dict[tuple[str, int], str]:
         """What was said in each revision of each anomaly."""
@@ -349,7 +344,7 @@ class Played:
     @property
     def revisions(self) -> dict[tuple[Key, int, int], int]:
         """The highest revision of each window."""
-        return {name: _revision(packed) for name, packed in self.judged.windows.items()}
+        return {name: revision for name, (revision, _) in self.judged.windows.items()}
 
 
 def play(seed: int, events: int, days: float = 9.0, faults: float = 0.1, behind_hours: float = 0.0) -> Played:
@@ -447,19 +442,15 @@ def differences(played: Played, least_size: int = 1) -> list[str]:
     """What is wrong with the windows; empty when they are what they must be."""
     found, wrong = dict(played.judged.windows), list[str]()
     for key, size, start, due in played.reference.windows(played.ended):
-        packed = found.pop((key, size, start), b"")
+        revision, packed = found.pop((key, size, start), (0, b""))
         if size < least_size:
             continue
-        if not packed:
+        if not revision:
             wrong.append(f"{key} {size} {start}: missing, {due.facts} facts")
             continue
-        wrong += [f"{key} {size} {start} r{_revision(packed)}: {one}" for one in _compare(_numbers(packed[2:]), due)]
+        wrong += [f"{key} {size} {start} r{revision}: {one}" for one in _compare(_numbers(packed), due)]
     wrong += [f"{name}: of calls that were never made" for name in found if name[1] >= least_size]
     return wrong
-
-
-def _revision(packed: bytes) -> int:
-    return int.from_bytes(packed[:2], "big")
 
 
 _numbers = msgspec.msgpack.Decoder(Numbers).decode

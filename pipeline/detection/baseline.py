@@ -21,10 +21,8 @@ from pipeline.detection.scene import Scene
 from pipeline.windows.book import Hour
 from pipeline.windows.ring import LENGTHS
 from pipeline.windows.timeline import Timeline
-from pipeline.windows.watermark import HOUR_MINUTES
+from pipeline.windows.watermark import DAY_HOURS, HOUR_MINUTES, WEEK_HOURS
 
-DAY_HOURS: Final = 24
-WEEK_HOURS: Final = 7 * DAY_HOURS
 # A feature that is younger has no week that its tenant could be compared with.
 NEW_HOURS: Final = WEEK_HOURS
 # One that is younger has no habit either: what it costs is a launch.

@@ -11,10 +11,8 @@ from typing import ClassVar
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Share, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows import bucket as buckets
-from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
+from pipeline.windows.watermark import DAY_HOURS, HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span
-
-DAY_HOURS = 24
 
 
 class CanaryFailed(KeyRecipe, frozen=True, kw_only=True):

@@ -15,12 +15,11 @@ from pipeline.detection import calendar
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.timeline import Timeline
-from pipeline.windows.watermark import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
+from pipeline.windows.watermark import DAY_HOURS, DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from schemas.anomaly import Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
 WEEK: Final = 7
-DAY_HOURS: Final = 24
 # Days scatter by at least this part, however alike the few were that are known.
 _LEAST_SCATTER: Final = 0.15
 

@@ -29,10 +29,8 @@ from pipeline.detection.rule import Taint
 from pipeline.windows.book import Hour
 from pipeline.windows.rolling import Store
 from pipeline.windows.timeline import Timeline
-from pipeline.windows.watermark import HOUR_MINUTES
+from pipeline.windows.watermark import DAY_HOURS, HOUR_MINUTES, WEEK_HOURS
 
-DAY_HOURS: Final = 24
-WEEK_HOURS: Final = 7 * DAY_HOURS
 WEEKS: Final = 4
 # Days are alike when what they cost around the hour differs by less than this factor and so many deviations of chance.
 ALIKE: Final = 1.5

@@ -15,10 +15,9 @@ from pipeline.detection.scene import Scene
 from pipeline.windows import bucket as buckets
 from pipeline.windows import sketch
 from pipeline.windows.timeline import BLOCK_MINUTES, Timeline
-from pipeline.windows.watermark import HOUR_MINUTES
+from pipeline.windows.watermark import DAY_HOURS, HOUR_MINUTES
 from schemas.partial import Bucket
 
-DAY_HOURS: Final = 24
 # Calls of the last day that make something usual for a part.
 USUAL_CALLS: Final = 30
 # What is known must be at least this part of the key's calls, or nothing can be said.

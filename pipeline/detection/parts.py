@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pipeline.detection.baseline import Past
-from pipeline.detection.scene import PLACE, Scene
+from pipeline.detection.scene import Scene
 
 
 class Parts(NamedTuple):
@@ -35,13 +35,13 @@ def in_payments(scene: Scene, minutes: int) -> Parts:
     found = list[tuple[float, float, float]]()
     days = 1
     for part in scene.parts("model"):
-        part.seek(scene.minute)
-        past = Past(Scene(scene.store, part, scene.minute))
+        own = Scene(scene.store, part, scene.minute)
+        past = Past(own)
         expected, payment = past.same_hour(minutes), past.payment(minutes)
         if expected is None or expected.cost <= 0 or payment <= 0:
             continue
         due = past.careful(expected, minutes).cost / payment
-        made = (part.cost[PLACE[minutes]] - part.dearest_call(scene.minute, minutes)) / payment
+        made = (own.cost(minutes) - part.dearest_call(scene.minute, minutes)) / payment
         found.append((made - due, made, due))
         days = expected.days
     made, due = sum(one[1] for one in found), sum(one[2] for one in found)

@@ -17,9 +17,8 @@ from pipeline.detection.habit import OFTEN, Habit
 from pipeline.detection.rule import Taint
 from pipeline.windows.book import Hour
 from pipeline.windows.timeline import Timeline
+from pipeline.windows.watermark import DAY_HOURS, WEEK_HOURS
 
-DAY_HOURS: Final = 24
-WEEK_HOURS: Final = 7 * DAY_HOURS
 # Without five-minute numbers, so many average calls are one payment.
 CLUSTER: Final = 8.0
 # Calls that say how large one payment is.

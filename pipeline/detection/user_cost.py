@@ -15,12 +15,10 @@ from pipeline.detection import chance
 from pipeline.detection.rule import Count, Finding, KeyRecipe, Memory, NotNegative, Ratio, Share, Taint
 from pipeline.detection.scene import Scene
 from pipeline.windows.timeline import Timeline
-from pipeline.windows.watermark import HOUR_MINUTES, MINUTE_MS
+from pipeline.windows.watermark import DAY_HOURS, HOUR_MINUTES, MINUTE_MS, WEEK_HOURS
 from schemas.anomaly import Span, SuggestedControl
 
 NANO: Final = 1_000_000_000
-DAY_HOURS: Final = 24
-WEEK_HOURS: Final = 7 * DAY_HOURS
 # Calls of one run resemble one another and come together: so many are one independent payment.
 CLUSTER: Final = 8.0
 

@@ -14,6 +14,8 @@ MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 HOUR_MINUTES: Final = 60
 DAY_MINUTES: Final = 1_440
+DAY_HOURS: Final = 24
+WEEK_HOURS: Final = 7 * DAY_HOURS
 
 
 class PartitionClock(msgspec.Struct):
